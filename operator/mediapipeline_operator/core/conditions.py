@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from mediapipeline_operator.api.reasons import ConditionType
+from mediapipeline_operator.core.scaling.state import rfc3339
 
 _ONLY_WHEN_TRUE = frozenset({ConditionType.RECONCILING, ConditionType.STALLED})
 _MESSAGE_LENGTH = 32768  # metav1.Condition
@@ -33,11 +34,6 @@ def merged(
     return [
         _json(item, since.get(item.type.value, {}), generation, now) for item in sorted(shown, key=lambda c: c.type)
     ]
-
-
-def rfc3339(time: datetime) -> str:
-    """Whole seconds in UTC, the form of Kubernetes."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _json(item: Condition, old: Mapping[str, Any], generation: int, now: datetime) -> dict[str, Any]:

@@ -156,7 +156,8 @@ class Plan:
     initial_replicas: int | None = None
     deletes: tuple[Delete, ...] = ()
     actions: tuple[Action, ...] = ()
-    events: tuple[EventNote, ...] = ()
+    scaling_events: tuple[EventNote, ...] = ()
+    repairs: Mapping[ChildRef, EventNote] = field(default_factory=dict)
     outcome: Outcome | None = None
     converged: Mapping[ChildRef, str] = field(default_factory=dict)  # the manifests' digests once all applies are done
     requeue_after_seconds: float | None = None
@@ -165,6 +166,11 @@ class Plan:
     def wants_admin(self) -> tuple[str, ...]:
         """Uids of pods whose own answer decides the next step."""
         return self.outcome.wants_admin if self.outcome is not None else ()
+
+    def notes(self, scaled: bool, failed: Mapping[ChildRef, str]) -> tuple[EventNote, ...]:
+        """The events of what was really done."""
+        repaired = tuple(note for ref, note in self.repairs.items() if ref not in failed)
+        return (*self.scaling_events, *repaired) if scaled else repaired
 
 
 def is_ours(child: ChildState, pipeline: MediaPipeline) -> bool:

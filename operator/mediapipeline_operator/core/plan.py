@@ -53,15 +53,10 @@ def plan(snapshot: Snapshot, settings: BuildSettings, *, tick_seconds: float) ->
     return _full(snapshot, settings, outcome)
 
 
-def wanted_refs(snapshot: Snapshot, settings: BuildSettings) -> tuple[ChildRef, ...]:
-    """The children that the pipeline should have, so that they can be looked up before planning."""
-    return tuple(want.ref for want in _wanted(snapshot, settings))
-
-
 def _scale_only(findings: Findings, outcome: Outcome | None) -> Plan:
     """Children stay as they are; capacity is still looked after, by the last valid template."""
     actions = outcome.actions if outcome is not None else ()
-    return Plan(findings=findings, outcome=outcome, actions=actions, events=_scaling_events(outcome))
+    return Plan(findings=findings, outcome=outcome, actions=actions, scaling_events=_scaling_events(outcome))
 
 
 def _full(snapshot: Snapshot, settings: BuildSettings, outcome: Outcome | None) -> Plan:
@@ -78,8 +73,9 @@ def _full(snapshot: Snapshot, settings: BuildSettings, outcome: Outcome | None) 
         initial_replicas=initial,
         deletes=deletes,
         actions=actions,
-        events=(*_scaling_events(outcome), *_repairs(snapshot, applies)),
-        outcome=outcome,
+        scaling_events=_scaling_events(outcome) if initial is None else (),
+        repairs=dict(_repairs(snapshot, applies)),
+        outcome=outcome if initial is None else None,
         converged={want.ref: want.digest for want in wanted},
         requeue_after_seconds=_requeue_after(findings, more=len(surplus) > len(deletes)),
     )
@@ -171,13 +167,13 @@ def _scaling_events(outcome: Outcome | None) -> tuple[EventNote, ...]:
     return tuple(EventNote(item.reason, "Warning" if item.warning else "Normal", item.message) for item in inputs)
 
 
-def _repairs(snapshot: Snapshot, applies: Sequence[Apply]) -> Iterator[EventNote]:
+def _repairs(snapshot: Snapshot, applies: Sequence[Apply]) -> Iterator[tuple[ChildRef, EventNote]]:
     """Only what has been right before is repaired; the rest is new or was asked for."""
     converged: Mapping[ChildRef, str] = snapshot.memory.converged
     for apply in applies:
         if converged.get(apply.ref) == apply.digest:
             what = "was missing" if apply.resource_version is None else "had been changed"
-            yield EventNote(EventReason.CHILD_REPAIRED, "Normal", f"{apply.ref} {what} and was restored")
+            yield apply.ref, EventNote(EventReason.CHILD_REPAIRED, "Normal", f"{apply.ref} {what} and was restored")
 
 
 def _requeue_after(findings: Findings, *, more: bool) -> float | None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from mediapipeline_operator.api import labels
-from mediapipeline_operator.api.reasons import ConditionType
+from mediapipeline_operator.api.reasons import ConditionType, EventReason
 from mediapipeline_operator.core.conditions import Condition, merged
 from mediapipeline_operator.core.health import conditions
-from mediapipeline_operator.core.model import DeploymentState, Findings, Snapshot
+from mediapipeline_operator.core.model import DeploymentState, EventNote, Findings, Snapshot
 from mediapipeline_operator.core.resources import BuildSettings, initial_replicas, resolved_image
 from mediapipeline_operator.core.scaling.outcome import Outcome
 
@@ -24,6 +25,7 @@ _FROM_SCALING = frozenset(
         ConditionType.CONFLICTING_AUTOSCALER,
     }
 )
+_OVERRULED = frozenset({ConditionType.READY, ConditionType.STALLED, ConditionType.RECONCILING})
 _MEASURED_TIMES = frozenset({"observedTime", "nextEligible"})
 
 
@@ -44,6 +46,25 @@ def status(snapshot: Snapshot, findings: Findings, outcome: Outcome | None, sett
         ),
     }
     return {key: value for key, value in body.items() if value not in (None, {})}
+
+
+def unreadable_status(old: Mapping[str, Any], generation: int, message: str, now: datetime) -> Json:
+    """The status of a resource whose spec cannot be read: all as before, but stalled."""
+    kept = [item for item in old.get("conditions") or () if item["type"] not in _OVERRULED]
+    current = (
+        *(_read_back(item) for item in kept),
+        Condition(ConditionType.READY, False, "InvalidPipeline", message),
+        Condition(ConditionType.STALLED, True, "InvalidPipeline", message),
+    )
+    known = merged(old.get("conditions") or (), current, generation=generation, now=now)
+    return {**old, "observedGeneration": generation, "conditions": known}
+
+
+def announcements(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[EventNote]:
+    """Events for what the pipeline's author has to mend, when it is new or has changed."""
+    before, now = _stalled_condition(old), _stalled_condition(new)
+    if now and [now.get("reason"), now.get("message")] != [before.get("reason"), before.get("message")]:
+        yield EventNote(EventReason(now["reason"]), "Warning", now["message"])
 
 
 def write_due(old: Mapping[str, Any], new: Mapping[str, Any], seconds_since_write: float) -> bool:
@@ -83,15 +104,16 @@ def _scaling(old: Mapping[str, Any], outcome: Outcome | None) -> Json:
 def _scaling_conditions(old: Mapping[str, Any], outcome: Outcome | None) -> tuple[Condition, ...]:
     if outcome is not None:
         return tuple(Condition(item.type, item.status, item.reason, item.message) for item in outcome.conditions)
-    return tuple(
-        Condition(ConditionType(item["type"]), _truth(item["status"]), item["reason"], item.get("message", ""))
-        for item in old.get("conditions") or ()
-        if item["type"] in _FROM_SCALING
-    )
+    return tuple(_read_back(item) for item in old.get("conditions") or () if item["type"] in _FROM_SCALING)
 
 
-def _truth(word: str) -> bool | None:
-    return {"True": True, "False": False}.get(word)
+def _read_back(item: Mapping[str, Any]) -> Condition:
+    truth = {"True": True, "False": False}.get(item["status"])
+    return Condition(ConditionType(item["type"]), truth, item["reason"], item.get("message", ""))
+
+
+def _stalled_condition(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    return next((item for item in body.get("conditions") or () if item["type"] == ConditionType.STALLED), {})
 
 
 def _significant(body: Mapping[str, Any]) -> Json:

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from mediapipeline_operator.api import labels
-from mediapipeline_operator.core.conditions import rfc3339
+from mediapipeline_operator.core.scaling.state import rfc3339
 from mediapipeline_operator.shell.clock import Clock
 from mediapipeline_operator.shell.cluster.errors import ClusterError
 from mediapipeline_operator.shell.cluster.writer import Writer

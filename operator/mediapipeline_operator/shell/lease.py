@@ -53,6 +53,11 @@ class Lease:
         safe = self._settings.duration_seconds - self._transport.request_timeout_seconds
         return self._renewed is not None and self._clock.monotonic() - self._renewed < safe
 
+    @property
+    def identity(self) -> str:
+        """Who we are in the Lease."""
+        return self._settings.identity
+
     async def acquire(self) -> None:
         """Returns once this process leads."""
         while not await self._attempt():

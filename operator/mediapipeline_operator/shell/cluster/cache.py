@@ -75,3 +75,7 @@ class ClusterCache:
         """As learn_child, for a pod."""
         pod = pod_state({**obj, "kind": POD.name})
         self._pods.put(pod.facts.name, pod)
+
+    def learn_scale(self, child: ChildState) -> None:
+        """A Deployment as it is after a write to its /scale, which does not answer with the Deployment."""
+        self._children[child.ref.kind].put(child.ref.name, child)

@@ -7,6 +7,4 @@ from mediapipeline_operator.core.resources.settings import Manifest
 
 
 def service_account(pipeline: MediaPipeline) -> Manifest:
-    return child(
-        "v1", "ServiceAccount", metadata(pipeline, labels.COMPONENT_MEDIA), automountServiceAccountToken=False
-    )
+    return child("v1", "ServiceAccount", metadata(pipeline, labels.COMPONENT_MEDIA), automountServiceAccountToken=False)

@@ -34,7 +34,7 @@ def workers(resources: dict[str, Any]) -> int:
 
 
 def cpu_cores(quantity: str | int) -> Decimal:
-    """A Kubernetes CPU quantity in cores, for example "1500m" is 1.5. A quantity that does not parse counts as one core."""
+    """A Kubernetes CPU quantity in cores: "1500m" is 1.5. One that does not parse counts as one core."""
     match = _QUANTITY.match(str(quantity).strip())
     if match is None:
         return Decimal(1)

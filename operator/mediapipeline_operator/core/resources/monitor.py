@@ -11,7 +11,7 @@ _POD_LABEL = "__meta_kubernetes_pod_label_" + labels.PIPELINE.replace(".", "_").
 
 
 def service_monitor(pipeline: MediaPipeline, settings: BuildSettings) -> Manifest | None:
-    """None when the pipeline does without. Selects the headless Service alone: the signalling one would double every series."""
+    """None when the pipeline does without. Selects the headless Service alone: two would double every series."""
     wanted = pipeline.spec.monitoring.service_monitor
     if not wanted.enabled:
         return None

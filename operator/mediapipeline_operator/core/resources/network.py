@@ -20,7 +20,7 @@ _INGRESS_ANNOTATIONS = {
 
 
 def network_policy(pipeline: MediaPipeline, settings: BuildSettings) -> Manifest | None:
-    """None when the pipeline does without. Only ingress is limited; probes come from the node, which policies let through."""
+    """None when the pipeline does without. Only ingress is limited; probes come from the node and are let through."""
     wanted = pipeline.spec.networking.network_policy
     if not wanted.enabled:
         return None

@@ -23,7 +23,7 @@ def signalling_service(pipeline: MediaPipeline) -> Manifest:
 
 
 def pods_service(pipeline: MediaPipeline) -> Manifest:
-    """The headless Service. It publishes pods that are not ready: a draining pod is asked for its sessions all the same."""
+    """The headless Service. It publishes pods that are not ready: a draining pod still has sessions."""
     spec = {
         "type": "ClusterIP",
         "clusterIP": "None",

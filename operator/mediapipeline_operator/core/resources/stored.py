@@ -7,7 +7,9 @@ manifest that held them would differ from the live object for ever, and each pas
 from typing import Any
 
 # Maps whose values are the user's own words: an empty string in them is kept.
-_FREE_MAPS = frozenset({"matchLabels", "labels", "annotations", "nodeSelector", "limits", "requests", "volumeAttributes"})
+_FREE_MAPS = frozenset(
+    {"matchLabels", "labels", "annotations", "nodeSelector", "limits", "requests", "volumeAttributes"}
+)
 # Pointers in the server's types: their empty value differs from absence (storageClassName "" means: no dynamic provisioning).
 _MEANINGFUL_WHEN_EMPTY = frozenset({"storageClassName", "volumeAttributesClassName", "optional"})
 
@@ -15,7 +17,7 @@ _MEANINGFUL_WHEN_EMPTY = frozenset({"storageClassName", "volumeAttributesClassNa
 def as_stored(value: Any) -> Any:
     """`value` without what the server would leave out. Empty objects stay: `emptyDir: {}` and `podSelector: {}` mean something."""
     if isinstance(value, dict):
-        return {key: as_stored(part) for key, part in value.items() if not _dropped(key, part)} if value else {}
+        return {key: as_stored(part) for key, part in value.items() if not _dropped(key, part)}
     if isinstance(value, list | tuple):
         return [as_stored(part) for part in value]
     return value

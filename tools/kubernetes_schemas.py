@@ -1,7 +1,7 @@
-"""Regenerates operator/mediapipeline_operator/api/kubernetes.json: Kubernetes' own schemas of the parts that a pipeline passes on.
+"""Regenerates api/kubernetes.json of the operator: Kubernetes' own schemas of the parts that a pipeline passes on.
 
 Source: api/openapi-spec/swagger.json of the Go module k8s.io/kubernetes (Apache-2.0), fetched with `go mod download`.
-Descriptions are left out (the CRD must stay under 200 KB), references are inlined, and what a pipeline cannot use is cut:
+Descriptions are left out (the CRD must stay under 200 KB), references are inlined, what a pipeline cannot use is cut:
 volume kinds other than those of the API page, resource claims, and everything but labels and annotations of metadata.
 
     python tools/kubernetes_schemas.py [--version v1.36.3] [--swagger PATH]
@@ -95,9 +95,7 @@ def parts(definitions: Json) -> Json:
     found = {name: swagger.part(*where) for name, where in PARTS.items()}
     volume = found["volumes"]["items"]["properties"]
     found["volumes"]["items"]["properties"] = {name: volume[name] for name in ("name", *VOLUME_KINDS)}
-    del found["resources"]["properties"][
-        "claims"
-    ]  # they need the pod's resourceClaims, which a pipeline does not offer
+    del found["resources"]["properties"]["claims"]  # they need resourceClaims, which a pipeline lacks
     return found
 
 

@@ -74,8 +74,7 @@ RULES = (
     Rule(
         _LATENCY,
         "self.scaleDown.belowMilliseconds < self.scaleUp.aboveMilliseconds",
-        "scaleDown.belowMilliseconds must be below scaleUp.aboveMilliseconds: "
-        "between them nothing happens",
+        "scaleDown.belowMilliseconds must be below scaleUp.aboveMilliseconds: between them nothing happens",
         "scaleDown.belowMilliseconds",
     ),
     _on_a_bound((*_LATENCY, "scaleUp"), "aboveMilliseconds"),

@@ -19,9 +19,7 @@ from mediapipeline_operator.api.spec import MediaPipelineSpec
 from mediapipeline_operator.api.status import MediaPipelineStatus
 from mediapipeline_operator.api.structural import Converter
 
-_DESCRIPTION = (
-    "A real-time media service: what it does to every frame, on which device, and how it scales."
-)
+_DESCRIPTION = "A real-time media service: what it does to every frame, on which device, and how it scales."
 
 
 def crd() -> Json:

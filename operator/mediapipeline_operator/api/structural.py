@@ -101,7 +101,9 @@ def _without_null(schema: Json) -> tuple[bool, Json]:
 
 def _int_or_string(choices: list[Json]) -> Json:
     """Kubernetes' int-or-string. The number's bounds hold for numbers, the pattern for strings."""
-    bounds = {key: choice[key] for choice in choices for key in ("minimum", "maximum", "pattern") if key in choice}
+    bounds: Json = {
+        key: choice[key] for choice in choices for key in ("minimum", "maximum", "pattern") if key in choice
+    }
     return {"x-kubernetes-int-or-string": True, "anyOf": [{"type": "integer"}, {"type": "string"}], **bounds}
 
 

@@ -1,6 +1,7 @@
 """Rules across fields (CEL), checked by the API server. Each has a test that it accepts and one that it rejects.
 
-A rule stands at the object that holds all fields it reads; `path` is that object's place below the resource.
+A rule stands at the object that holds all fields it reads, but not inside an object with a default: the API server
+checks a default of {} against the rules of that object before it fills the object's own defaults in.
 """
 
 from dataclasses import dataclass
@@ -9,11 +10,12 @@ from typing import Any
 from mediapipeline_operator.api.model import LATENCY_BUCKETS_MILLISECONDS
 
 _BOUNDS = ", ".join(str(bound) for bound in LATENCY_BUCKETS_MILLISECONDS)
+_SPEC = ("spec",)
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`field` is the field that the message is about, below `path`; the API server puts it before the message."""
+    """`path`: where the rule stands, below the resource. `field`: what the message is about, below `path`."""
 
     path: tuple[str, ...]
     rule: str
@@ -25,16 +27,14 @@ class Rule:
         return {**validation, "fieldPath": f".{self.field}"} if self.field else validation
 
 
-def _on_a_bound(path: tuple[str, ...], field: str) -> Rule:
+def _on_a_bound(field: str) -> Rule:
     return Rule(
-        path,
+        _SPEC,
         f"self.{field} in [{_BOUNDS}]",
         f"must be a bound of the latency histogram, where the missed share is exact: {_BOUNDS}",
         field,
     )
 
-
-_LATENCY = ("spec", "autoscaling", "latency")
 
 RULES = (
     Rule(
@@ -45,7 +45,7 @@ RULES = (
     ),
     Rule(("spec", "profile"), "self == oldSelf", "profile is immutable: create another MediaPipeline"),
     Rule(
-        ("spec",),
+        _SPEC,
         "!(oldSelf.autoscaling.engine == 'Operator' && self.autoscaling.engine == 'Operator')"
         " || self.replicas == oldSelf.replicas",
         "replicas is not used with autoscaling.engine Operator, which decides the number itself: change "
@@ -53,48 +53,49 @@ RULES = (
         "replicas",
     ),
     Rule(
-        ("spec",),
+        _SPEC,
         "4 * self.monitoring.intervalSeconds <= self.autoscaling.latency.scaleUp.forSeconds",
         "rates are taken over 4 x monitoring.intervalSeconds, which must not be longer than "
         "autoscaling.latency.scaleUp.forSeconds: lower the one or raise the other",
         "monitoring.intervalSeconds",
     ),
     Rule(
-        ("spec", "autoscaling"),
-        "self.minReplicas <= self.maxReplicas",
+        _SPEC,
+        "self.autoscaling.minReplicas <= self.autoscaling.maxReplicas",
         "minReplicas must not be above maxReplicas",
-        "minReplicas",
+        "autoscaling.minReplicas",
     ),
     Rule(
-        ("spec", "autoscaling"),
-        "self.mode == 'Active' || self.engine == 'Operator'",
+        _SPEC,
+        "self.autoscaling.mode == 'Active' || self.autoscaling.engine == 'Operator'",
         "mode Advisory needs engine Operator: no other engine can decide without acting",
-        "mode",
+        "autoscaling.mode",
     ),
     Rule(
-        _LATENCY,
-        "self.scaleDown.belowMilliseconds < self.scaleUp.aboveMilliseconds",
+        _SPEC,
+        "self.autoscaling.latency.scaleDown.belowMilliseconds < self.autoscaling.latency.scaleUp.aboveMilliseconds",
         "scaleDown.belowMilliseconds must be below scaleUp.aboveMilliseconds: between them nothing happens",
-        "scaleDown.belowMilliseconds",
+        "autoscaling.latency.scaleDown.belowMilliseconds",
     ),
-    _on_a_bound((*_LATENCY, "scaleUp"), "aboveMilliseconds"),
-    _on_a_bound((*_LATENCY, "scaleDown"), "belowMilliseconds"),
+    _on_a_bound("autoscaling.latency.scaleUp.aboveMilliseconds"),
+    _on_a_bound("autoscaling.latency.scaleDown.belowMilliseconds"),
     Rule(
-        ("spec", "compute"),
-        "!has(self.simulation) || self.device == 'Simulated'",
+        _SPEC,
+        "!has(self.compute.simulation) || self.compute.device == 'Simulated'",
         "simulation is for device Simulated only: remove it or set device to Simulated",
-        "simulation",
+        "compute.simulation",
     ),
     Rule(
-        ("spec", "compute"),
-        "!has(self.gpu) || self.device == 'GPU'",
+        _SPEC,
+        "!has(self.compute.gpu) || self.compute.device == 'GPU'",
         "gpu is for device GPU only: remove it or set device to GPU",
-        "gpu",
+        "compute.gpu",
     ),
     Rule(
-        ("spec", "rollout"),
-        "!(string(self.maxSurge) in ['0', '0%', '00%'] && string(self.maxUnavailable) in ['0', '0%', '00%'])",
+        _SPEC,
+        "!(string(self.rollout.maxSurge) in ['0', '0%', '00%'] "
+        "&& string(self.rollout.maxUnavailable) in ['0', '0%', '00%'])",
         "maxSurge and maxUnavailable must not both be 0: a rollout could not begin",
-        "maxUnavailable",
+        "rollout.maxUnavailable",
     ),
 )

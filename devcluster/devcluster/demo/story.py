@@ -1,4 +1,4 @@
-"""The demo's story as a pure state machine: calm, overload until it scales up, relief until it has drained down again."""
+"""The demo's story as a pure state machine: calm, overload until it scales up, relief until it drained down."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StoryPlan:
-    """Sessions and time limits (seconds) of each phase. `grow_every_seconds`: one session more while latency is still fine."""
+    """Sessions and time limits (seconds) of each phase. In the overload one session more every `grow_every_seconds`."""
 
     calm_sessions: int = 4
     peak_sessions: int = 16
@@ -33,7 +33,7 @@ class StoryPlan:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """Where the story is. `start_replicas` and `peak_replicas` are serving replicas before the overload and at its height."""
+    """Where the story is. `start_replicas` and `peak_replicas` count serving replicas before and in the overload."""
 
     phase: Phase = Phase.CALM
     since_seconds: float = 0.0
@@ -70,6 +70,10 @@ def fail(story: Story, reason: str) -> Story:
     return replace(story, phase=Phase.FAILED, failure=reason)
 
 
+def _too_late(story: Story, seen: Observation, what: str) -> Story:
+    return fail(story, f"{what} within {_elapsed(story, seen):.0f} s ({_facts(seen)})")
+
+
 def _elapsed(story: Story, seen: Observation) -> float:
     return seen.time_seconds - story.since_seconds
 
@@ -86,10 +90,7 @@ def _calm(plan: StoryPlan, story: Story, seen: Observation) -> Story:
             overload=(seen.time_seconds, seen.time_seconds),
         )
     if _elapsed(story, seen) > plan.calm_limit_seconds:
-        return fail(
-            story,
-            f"no fresh measurement of {plan.calm_sessions} calm sessions within {_elapsed(story, seen):.0f} s ({_facts(seen)})",
-        )
+        return _too_late(story, seen, f"there was no fresh measurement of {plan.calm_sessions} calm sessions")
     return story
 
 
@@ -103,10 +104,7 @@ def _overload(plan: StoryPlan, story: Story, seen: Observation) -> Story:
     if story.scaled_up_at_seconds is not None and seen.time_seconds - story.scaled_up_at_seconds >= plan.settle_seconds:
         return replace(story, phase=Phase.RELIEF, since_seconds=seen.time_seconds, sessions=plan.relief_sessions)
     if _elapsed(story, seen) > plan.overload_limit_seconds:
-        return fail(
-            story,
-            f"it did not scale up from {story.start_replicas} within {_elapsed(story, seen):.0f} s of overload ({_facts(seen)})",
-        )
+        return _too_late(story, seen, f"it did not scale up from {story.start_replicas}")
     return story
 
 
@@ -116,10 +114,7 @@ def _relief(plan: StoryPlan, story: Story, seen: Observation) -> Story:
     if seen.desired <= story.start_replicas and seen.replicas <= story.start_replicas and story.drains_seen:
         return replace(story, phase=Phase.DONE)
     if _elapsed(story, seen) > plan.relief_limit_seconds:
-        return fail(
-            story,
-            f"it did not drain down from {story.peak_replicas} to {story.start_replicas} within {_elapsed(story, seen):.0f} s ({_facts(seen)})",
-        )
+        return _too_late(story, seen, f"it did not drain down from {story.peak_replicas} to {story.start_replicas}")
     return story
 
 
@@ -131,6 +126,7 @@ def _until(story: Story, seen: Observation) -> tuple[float, float]:
 def _facts(seen: Observation) -> str:
     p95 = "unknown" if seen.p95_milliseconds is None else f"{seen.p95_milliseconds} ms"
     return (
-        f"replicas {seen.ready}/{seen.replicas}, wanted {seen.desired}, sessions {seen.load.connected} of {seen.load.wanted}, p95 {p95}, "
-        f"data {seen.data_state}; last decision: {seen.decision.get('message', 'none')}"
+        f"replicas {seen.ready}/{seen.replicas}, wanted {seen.desired}, "
+        f"sessions {seen.load.connected} of {seen.load.wanted}, p95 {p95}, data {seen.data_state}; "
+        f"last decision: {seen.decision.get('message', 'none')}"
     )

@@ -48,7 +48,8 @@ def checks(story: Story, seen: Sequence[Observation], frames: FrameFacts) -> lis
 def _scaled_up(story: Story, seen: Sequence[Observation]) -> Check:
     reached = story.scaled_up_at_seconds is not None
     breach = max((look.miss_per_mille or 0 for look in seen), default=0)
-    detail = f"{story.start_replicas} to {story.peak_replicas} serving replicas; at worst {breach / 10:.1f} % of frames were missed or too old"
+    replicas = f"{story.start_replicas} to {story.peak_replicas} serving replicas"
+    detail = f"{replicas}; at worst {breach / 10:.1f} % of frames were missed or too old"
     return Check(
         "it scaled up on p95", reached, detail if reached else f"{detail}; {story.failure or 'it never scaled up'}"
     )
@@ -57,7 +58,8 @@ def _scaled_up(story: Story, seen: Sequence[Observation]) -> Check:
 def _drained_down(story: Story, seen: Sequence[Observation]) -> Check:
     done = story.phase is Phase.DONE and bool(story.drains_seen)
     last = seen[-1].desired if seen else 0
-    detail = f"{story.peak_replicas} to {last} serving replicas; drained pods: {', '.join(sorted(story.drains_seen)) or 'none'}"
+    drained = ", ".join(sorted(story.drains_seen)) or "none"
+    detail = f"{story.peak_replicas} to {last} serving replicas; drained pods: {drained}"
     return Check(
         "it drained down after the load", done, detail if done else f"{detail}; {story.failure or 'no drain was seen'}"
     )
@@ -79,8 +81,8 @@ def _accounted(frames: FrameFacts) -> Check:
 
 def _effect(frames: FrameFacts) -> Check:
     detail = (
-        f"FFmpeg decoded {frames.inspected} returned pictures: effect seen in {frames.effect_seen}, missing in {frames.effect_missing}, "
-        f"wrong number in {frames.number_mismatches}"
+        f"FFmpeg decoded {frames.inspected} returned pictures: effect seen in {frames.effect_seen}, "
+        f"missing in {frames.effect_missing}, wrong number in {frames.number_mismatches}"
     )
     passed = frames.effect_seen > 0 and frames.effect_missing == 0 and frames.number_mismatches == 0
     return Check("the effect is in the returned pictures", passed, detail)

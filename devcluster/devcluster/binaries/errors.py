@@ -41,7 +41,7 @@ class BinaryUnavailableError(BinaryError):
 
 
 class SourceUnavailableError(Exception):
-    """One source cannot supply a program, so that the next one is asked; the message is one line without the program's name."""
+    """One source cannot supply a program, so the next one is asked; the message is one line without its name."""
 
 
 class NotOfferedError(SourceUnavailableError):

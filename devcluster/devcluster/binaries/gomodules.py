@@ -1,9 +1,9 @@
 """Builds programs from public Go modules, in a wrapper module that copies the module's own requirements.
 
-The wrapper's go.mod is the program's go.mod with two changes: replacements by folders (which exist only in the publisher's
-repository) become the published versions of those modules, and the program's module itself is required. So nothing has
-to be resolved: every dependency has the version its publisher released with. (`go mod tidy` in an empty wrapper would
-resolve anew, fetch test dependencies, and pick versions that do not build together.)
+The wrapper's go.mod is the program's go.mod with two changes: replacements by folders (which exist only in the
+publisher's repository) become the published versions of those modules, and the program's module itself is required. So
+nothing has to be resolved: every dependency has the version its publisher released with. (`go mod tidy` in an empty
+wrapper would resolve anew, fetch test dependencies, and pick versions that do not build together.)
 """
 
 import json

@@ -38,8 +38,8 @@ def find_go(cache: Cache, progress: Progress) -> GoToolchain:
 def go_environment(cache_root: Path) -> dict[str, str]:
     """What a build adds to the user's environment; the user's GOFLAGS, GOPROXY and caches stay in force.
 
-    Builds write go.mod and go.sum of a wrapper module, so `-mod=mod` comes last. GOTOOLCHAIN is `local` because the version
-    was checked: go must not fetch another toolchain behind our back. Without HOME, go needs to be told its caches.
+    Builds write go.mod and go.sum of a wrapper module, so `-mod=mod` comes last. GOTOOLCHAIN is `local` because the
+    version was checked: go must not fetch another toolchain behind our back. Without HOME, go is told its caches.
     """
     environment = {
         "GOFLAGS": f"{os.environ.get('GOFLAGS', '')} -mod=mod -buildvcs=false".strip(),

@@ -4,7 +4,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TextIO
 
 FIRST_LINE_SECONDS = 2.0
@@ -18,15 +18,8 @@ class Progress(Protocol):
     def note(self, text: str) -> None:
         """A remark of one line."""
 
-    def step(self, text: str) -> "StepContext":
+    def step(self, text: str) -> AbstractContextManager[None]:
         """A step that may take long; shown with its elapsed seconds when it does."""
-
-
-class StepContext(Protocol):
-    """What `Progress.step` gives: a context manager."""
-
-    def __enter__(self) -> None: ...
-    def __exit__(self, *_exc: object) -> bool | None: ...
 
 
 class Quiet:

@@ -21,7 +21,7 @@ _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 @dataclass(frozen=True)
 class Release:
-    """Where a file is published. `members` maps names of programs to paths in the archive; empty: the file is the program."""
+    """Where a file is published. `members` maps programs to paths in the archive; empty: the file is the program."""
 
     url: str
     checksum_url: str

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-# The newest minor whose client library (kubernetes 37) the operator is tested with is one ahead; skew of one is supported.
+# One minor behind the operator's client library (kubernetes 37); a skew of one is supported.
 KUBERNETES = "1.36.3"
 # The etcd minor that Kubernetes 1.36 is released with.
 ETCD = "3.6.16"
@@ -40,7 +40,7 @@ def _pinned(version: str) -> Version:
 
 
 def same_minor(version: Version) -> bool:
-    """Server components of Kubernetes must be of one minor: the scheduler and the controllers may not be newer than the API."""
+    """Kubernetes servers must be of one minor: scheduler and controllers may not be newer than the API server."""
     return version[:2] == _pinned(KUBERNETES)[:2]
 
 

@@ -1,4 +1,4 @@
-"""Which requests changed something: kube-apiserver's audit log, read as mutations. Tests use it to assert zero writes."""
+"""Which requests changed something: kube-apiserver's audit log, read as mutations (tests assert zero writes)."""
 
 import datetime
 import json
@@ -29,7 +29,7 @@ class Mutation:
 
 
 def audit_policy() -> str:
-    """A policy that records mutating requests with their bodies, and nothing else. Secrets and tokens keep their bodies out."""
+    """A policy that records mutating requests with their bodies, and nothing else; secrets without bodies."""
     quiet_resources = {"group": "", "resources": ["secrets", "serviceaccounts/token"]}
     policy = {
         "apiVersion": "audit.k8s.io/v1",

@@ -19,7 +19,7 @@ PORT_NAMES = ("etcd-client", "etcd-peer", APISERVER, CONTROLLER_MANAGER, SCHEDUL
 SERVICE_CIDR = "127.96.0.0/16"
 SERVICE_ACCOUNT_ISSUER = "https://kubernetes.default.svc.cluster.local"
 
-# The endpoint controllers write addresses into objects whose validation refuses loopback addresses, for ever and loudly.
+# The endpoint controllers would retry for ever: validation refuses the loopback addresses that pods have here.
 # Volumes, cloud parts and certificate requests have no meaning here.
 _CONTROLLERS_OFF = (
     "endpoints-controller",
@@ -92,7 +92,7 @@ def _etcd(layout: Layout) -> dict[str, str]:
         "listen-peer-urls": peer,
         "initial-advertise-peer-urls": peer,
         "initial-cluster": f"default={peer}",
-        "unsafe-no-fsync": "true",  # a lost cluster is made anew in seconds; waiting for the disk is felt at every write
+        "unsafe-no-fsync": "true",  # a lost cluster is made anew in seconds; every write would wait for the disk
         "log-level": "warn",
     }
 

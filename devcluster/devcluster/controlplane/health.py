@@ -12,8 +12,8 @@ REQUEST_TIMEOUT_SECONDS = 10.0
 def answers_ok(url: str, token: str = "") -> bool:
     """Whether a health endpoint on loopback answers 200.
 
-    Certificates are not checked: the controllers serve theirs self-signed from memory, and no secret but the API server's
-    own token is sent.
+    Certificates are not checked: the controllers serve theirs self-signed from memory, and no
+    secret but the API server's own token is sent.
     """
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:

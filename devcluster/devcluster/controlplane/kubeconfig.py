@@ -40,7 +40,7 @@ def token_file(users: Iterable[User]) -> str:
 
 
 def write_kubeconfig(path: Path, server_url: str, ca_file: Path, user: User) -> None:
-    """Writes a kubeconfig (mode 0600) that works from any folder: the CA is embedded by reference to an absolute path."""
+    """Writes a kubeconfig (mode 0600) that works from any folder: it names the CA file by its absolute path."""
     cluster = {"server": server_url, "certificate-authority": str(ca_file.absolute())}
     content = {
         "apiVersion": "v1",

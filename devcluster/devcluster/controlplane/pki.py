@@ -26,7 +26,7 @@ class KeyPair:
 
 @dataclass(frozen=True)
 class Pki:
-    """Everything kube-apiserver is given. The front-proxy CA signs what the aggregation layer presents to API services."""
+    """What kube-apiserver is given. The front-proxy CA signs what the aggregation layer presents to API services."""
 
     ca: KeyPair
     serving: KeyPair

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import httpx
@@ -58,8 +57,8 @@ class _PortTakenError(Exception):
 class ControlPlane:
     """etcd, kube-apiserver, kube-controller-manager and kube-scheduler of one cluster, in one data folder.
 
-    A context manager. Everything blocks; from asyncio call it through `asyncio.to_thread`. Several can run side by side in
-    different folders. The processes end with the interpreter, however it ends, unless `tie_to_parent` is False.
+    A context manager. Everything blocks; from asyncio call it through `asyncio.to_thread`. Several can run side by side
+    in different folders. The processes end with the interpreter, however it ends, unless `tie_to_parent` is False.
     """
 
     def __init__(
@@ -91,9 +90,7 @@ class ControlPlane:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     @property
@@ -170,8 +167,8 @@ class ControlPlane:
     def restart_component(self, name: str) -> None:
         """Ends and starts one component.
 
-        Restarting kube-controller-manager also makes its garbage collector learn new kinds at once instead of after half
-        a minute.
+        Restarting kube-controller-manager also makes its garbage collector learn new kinds at once instead of after
+        half a minute.
         """
         self.stop_component(name)
         self.start_component(name)

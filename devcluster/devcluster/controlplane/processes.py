@@ -24,8 +24,8 @@ POLL_SECONDS = 0.02
 TAIL_LINES = 15
 _TAIL_BYTES = 64 * 1024
 
-# The kernel ties a child to the *thread* that forked it. This one lives as long as the interpreter, whichever short-lived
-# worker thread asks for the child.
+# The kernel ties a child to the *thread* that forked it. This one lives as long as the interpreter, whichever
+# short-lived worker thread asks for the child.
 _spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
 
 
@@ -126,7 +126,7 @@ class ChildProcess:
         return not _exited(self.pid, self._popen)
 
     def stop(self, timeout_seconds: float = STOP_TIMEOUT_SECONDS) -> None:
-        """SIGTERM to its group, SIGKILL after `timeout_seconds`; returns when it is gone. Harmless when it already is."""
+        """SIGTERM to its group, SIGKILL after `timeout_seconds`; returns when it is gone. Harmless when repeated."""
         if self._popen.returncode is None:
             _signal_group(self.pid, signal.SIGTERM)
             wait_until(lambda: not self.alive(), timeout_seconds)

@@ -1,5 +1,6 @@
 """When a probe is due and what its results mean. No I/O and no clock: time is an argument, in seconds."""
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
@@ -73,12 +74,13 @@ class ProbeState:
         return True
 
 
-def next_tick(running_seconds: float, initial_delay_seconds: float, period_seconds: float) -> float:
+def next_tick(running_seconds: float, timing: ProbeTiming) -> float:
     """Time from the container's start to the first tick after ``running_seconds`` that is not before the initial delay.
 
-    Ticks are multiples of the period, as with the kubelet's ticker.
+    Ticks are a period apart. The kubelet's come at a random phase after the start; here it is fixed: one second, or half a
+    period if that is less.
     """
-    tick = (running_seconds // period_seconds + 1) * period_seconds
-    while tick < initial_delay_seconds:
-        tick += period_seconds
-    return tick
+    period = timing.period_seconds
+    phase = min(1.0, period / 2)
+    earliest = max(running_seconds + 1e-6, timing.initial_delay_seconds)
+    return phase + max(0, math.ceil((earliest - phase) / period)) * period

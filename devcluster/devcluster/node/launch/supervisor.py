@@ -3,8 +3,8 @@
 It gives the container namespaces of its own (user, mount, pid), passes signals on, ends everything of the container when
 the agent asks for it (SIGUSR1) or dies, and ends with the container's exit code (128 + n after signal n).
 
-Protocol on the report descriptor: first line the container's pid, then, only if the program could not be started, the
-reason; end of file means that the program runs. What the launch file holds is ``Launch``.
+Protocol on the report descriptor: a line "pid NUMBER" with the container's process id and, only if the program could not
+be started, a line "error REASON"; the end of file means that the program runs. What the launch file holds is ``Launch``.
 """
 
 import contextlib
@@ -62,11 +62,11 @@ def run(launch: Launch, report: int, agent_pid: int) -> int:
             return START_FAILED_EXIT_CODE
         child = os.fork()
     except OSError as error:
-        os.write(report, f"0\n{error}".encode())
+        os.write(report, f"error {error}\n".encode())
         return START_FAILED_EXIT_CODE
     if child == 0:
         _become_container(launch, report)
-    os.write(report, f"{child}\n".encode())
+    os.write(report, f"pid {child}\n".encode())
     os.close(report)
     return _watch(child)
 
@@ -98,7 +98,7 @@ def _become_container(launch: Launch, report: int) -> None:
         os.set_inheritable(report, False)
         _execute(launch, launch.argv)
     except OSError as error:
-        os.write(report, str(error).encode())
+        os.write(report, f"error {error}\n".encode())
     finally:
         os._exit(START_FAILED_EXIT_CODE)
 
@@ -158,7 +158,9 @@ def _join_namespaces(pid: int) -> None:
     folder = Path(f"/proc/{pid}/ns")
     kinds = {"user": linux.CLONE_NEWUSER, "pid": linux.CLONE_NEWPID, "mnt": linux.CLONE_NEWNS}
     differing = {
-        name: flag for name, flag in kinds.items() if (folder / name).readlink() != Path("/proc/self/ns", name).readlink()
+        name: flag
+        for name, flag in kinds.items()
+        if (folder / name).readlink() != Path("/proc/self/ns", name).readlink()
     }
     descriptors = {flag: os.open(folder / name, os.O_RDONLY | os.O_CLOEXEC) for name, flag in differing.items()}
     for flag, descriptor in descriptors.items():

@@ -117,7 +117,9 @@ def make_clip(spec: ClipSpec) -> Clip:
 
 
 def _store(clip: Clip, path: Path) -> None:
-    header = json.dumps({**asdict(clip.spec), "keyframes": clip.keyframes, "sizes": [len(data) for data in clip.frames]})
+    header = json.dumps(
+        {**asdict(clip.spec), "keyframes": clip.keyframes, "sizes": [len(data) for data in clip.frames]}
+    )
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         file.write(_MAGIC + struct.pack(">I", len(header)) + header.encode() + b"".join(clip.frames))
     Path(file.name).replace(path)  # in one step: another process may be reading

@@ -1,4 +1,4 @@
-"""Where things are in a numbered picture: one geometry for drawing, for reading in Python and for reading in the browser.
+"""Where things are in a numbered picture: one geometry for drawing and for reading, in Python and in the browser.
 
 All positions are in units `u` of a twelfth of the picture's height, so that a bigger picture has bigger cells: 20 px at
 320x240, where a blur of radius 9 still leaves the middle of a cell its own colour. Only the checkerboard has a fixed
@@ -58,7 +58,9 @@ class Layout:
 
     def __post_init__(self) -> None:
         if self.height < 192 or self.height % 2 or self.width % 2 or self.width * 12 < self.height * 16:
-            raise ValueError(f"picture size {self.width}x{self.height}: needs even sides, height >= 192 and at least 4:3")
+            raise ValueError(
+                f"picture size {self.width}x{self.height}: needs even sides, height >= 192 and at least 4:3"
+            )
 
     @property
     def unit(self) -> float:

@@ -92,7 +92,7 @@ def _sample_boxes(layout: Layout) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
 
 def _cell_means(integral: NDArray[np.int32], boxes: NDArray[np.intp], dx: int, dy: int) -> NDArray[np.float64] | None:
     """Mean gray of each box moved by dx, dy; None when one leaves the picture."""
-    left, top, right, bottom = (boxes + (dx, dy, dx, dy)).T
+    left, top, right, bottom = (boxes + np.array([dx, dy, dx, dy])).T
     if left.min() < 0 or top.min() < 0 or right.max() >= integral.shape[1] or bottom.max() >= integral.shape[0]:
         return None
     sums = integral[bottom, right] - integral[top, right] - integral[bottom, left] + integral[top, left]

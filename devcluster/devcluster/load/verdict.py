@@ -40,7 +40,7 @@ class PatchReading:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`seen` when every stage's change is there, `not-seen` when one is missing, else `unclear`; reason has the numbers."""
+    """`seen` when every stage's change is there, `not-seen` when one is missing, else `unclear`."""
 
     answer: Answer
     reason: str
@@ -98,7 +98,7 @@ def _hue_turn(before: PatchReading, after: PatchReading) -> float:
 
 def _gamma_change(before: PatchReading, gamma: float) -> float:
     level = before.gray_level / 255
-    return abs(level**gamma - level) * 255
+    return float(abs(level**gamma - level) * 255)
 
 
 def _colour(before: PatchReading, after: PatchReading, parameters: Mapping[str, Any]) -> list[_Change]:

@@ -28,7 +28,7 @@ from aiortc.mediastreams import MediaStreamError
 from devcluster.load import compat
 from devcluster.load.clips import VIDEO_CLOCK_HERTZ, Clip, Codec
 from devcluster.load.inspector import Inspection, Inspector
-from devcluster.load.signalling import OfferCounts, OfferError, OfferRejectedError, offer_until
+from devcluster.load.signalling import OfferError, OfferRejectedError, offer_until
 from devcluster.load.statistics import EndReason, SessionStatistics
 from devcluster.load.timeline import EchoTimeline, Match
 
@@ -198,12 +198,12 @@ class LoadClient:
             self.statistics.connect_seconds = time.time() - self.statistics.started_time
 
     async def _offer_unless_closed(self, sdp: str) -> RTCSessionDescription | None:
-        counts, settings = OfferCounts(), self._settings
+        settings = self._settings
         offer = asyncio.ensure_future(
             offer_until(
                 settings.service_url,
                 sdp,
-                counts,
+                self.statistics,
                 deadline_seconds=settings.retry_seconds,
                 token=settings.token,
                 timeout_seconds=settings.offer_timeout_seconds,
@@ -213,8 +213,6 @@ class LoadClient:
         try:
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self.statistics.offers, self.statistics.rejections = counts.offers, counts.rejections
-            self.statistics.failed_offers = counts.failures
             if not offer.done():
                 offer.cancel()
         if self._ended.done():

@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 
@@ -36,13 +36,12 @@ class Answer:
     session_id: str
 
 
-@dataclass
-class OfferCounts:
-    """Attempts of one session: all, rejected with 503, and failed in any other way."""
+class OfferCounts(Protocol):
+    """Where the attempts of one session are counted as they happen: all, rejected with 503, failed in any other way."""
 
-    offers: int = 0
-    rejections: int = 0
-    failures: int = 0
+    offers: int
+    rejections: int
+    failed_offers: int
 
 
 def _retry_after(response: aiohttp.ClientResponse) -> float | None:
@@ -101,7 +100,7 @@ async def offer_until(
             return await post_offer(service_url, sdp, token=token, timeout_seconds=timeout_seconds)
         except OfferError as error:
             counts.rejections += isinstance(error, OfferRejectedError)
-            counts.failures += not isinstance(error, OfferRejectedError)
+            counts.failed_offers += not isinstance(error, OfferRejectedError)
             wait = _wait_seconds(error, attempt)
             if isinstance(error, OfferRefusedError) or time.monotonic() + wait > end:
                 raise

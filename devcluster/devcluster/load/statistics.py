@@ -139,6 +139,13 @@ class _Share:
         }
 
 
+def recent_returns(sessions: Iterable[SessionStatistics], now: float, window_seconds: int = 5) -> tuple[int, int]:
+    """Frames sent and returned of the last whole seconds, leaving out the newest two, which may still be under way."""
+    wanted = range(int(now) - 1 - window_seconds, int(now) - 1)
+    seconds = [one.seconds[at] for one in sessions for at in wanted if at in one.seconds]
+    return sum(second.sent for second in seconds), sum(second.returned for second in seconds)
+
+
 def _inside(second: int, intervals: Sequence[Interval]) -> bool:
     """A second that overlaps an interval counts as inside it."""
     return any(start < second + 1 and second <= end for start, end in intervals)

@@ -106,7 +106,7 @@ class Mix:
 
 def choose_to_close(live: Sequence[str], count: int, order: CloseOrder, random: Random) -> list[str]:
     """Which of the live sessions, oldest first, are closed: the newest, or any (by the given generator)."""
-    count = min(count, len(live))
+    count = max(0, min(count, len(live)))
     if order == "newest":
         return list(reversed(live))[:count]
     return random.sample(list(live), count)

@@ -105,7 +105,7 @@ class ColorCorrection(Effect[ColorCorrectionParameters]):
 
 def _saturation_table(saturation: float) -> NDArray[np.uint8]:
     scaled = NEUTRAL_CHROMA + saturation * (np.arange(256) - NEUTRAL_CHROMA)
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(scaled), 0, 255), dtype=np.uint8)
 
 
 def _look_up(plane: NDArray[np.uint8], table: NDArray[np.uint8]) -> NDArray[np.uint8]:

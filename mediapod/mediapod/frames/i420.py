@@ -1,4 +1,4 @@
-"""The picture that travels through the pod."""
+"""A picture in planar YUV 4:2:0, the only form in which pictures travel through the mediapod."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 class I420Frame:
     """One picture in planar YUV 4:2:0, 8 bit.
 
-    y: (height, width) uint8; u, v: ((height+1)//2, (width+1)//2) uint8; C-contiguous or row-strided, never aliased
-    after hand-over.
+    y: (height, width) uint8; u, v: ((height+1)//2, (width+1)//2) uint8; C-contiguous or row-strided, never aliased after hand-over.
     """
 
     y: NDArray[np.uint8]
@@ -22,10 +21,10 @@ class I420Frame:
 
     @property
     def width(self) -> int:
-        """Pixels in a row of luma."""
+        """Width of the picture in pixels."""
         return int(self.y.shape[1])
 
     @property
     def height(self) -> int:
-        """Rows of luma."""
+        """Height of the picture in pixels."""
         return int(self.y.shape[0])

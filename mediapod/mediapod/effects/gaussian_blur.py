@@ -54,13 +54,14 @@ class _Kernel:
 
     def __init__(self, radius: int, sigma: float) -> None:
         self._radius = radius
-        self._sigma = sigma
         self._weights = gaussian_weights(radius, sigma)
+        self._row = self._weights.astype(np.float32)
         self._tensors: dict[tuple[str, str], Tensor] = {}
 
     def cpu(self, plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        size = 2 * self._radius + 1
-        blurred = cv2.GaussianBlur(plane, (size, size), self._sigma, borderType=cv2.BORDER_REPLICATE)
+        # Not cv2.GaussianBlur: its 8-bit form rounds the weights to 1/256, which shows on stripes (14 levels off at
+        # radius 99), and it is 1.3 (radius 7) to 3.7 (radius 99) times slower than the general filter.
+        blurred = cv2.sepFilter2D(plane, -1, self._row, self._row, borderType=cv2.BORDER_REPLICATE)
         return np.asarray(blurred, dtype=np.uint8)
 
     def torch(self, planes: Tensor) -> Tensor:

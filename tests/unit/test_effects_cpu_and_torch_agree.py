@@ -76,7 +76,7 @@ def test_same_picture(name: str, data: st.DataObject, width: int, height: int, s
 
 @pytest.mark.parametrize("name", sorted(EFFECTS))
 def test_half_precision_stays_close(name: str) -> None:
-    """CUDA computes in half precision; here the values alone are rounded to it (40 dB is one step of 255 and a half)."""
+    """CUDA works in half precision; 40 dB is an error of two and a half levels in the mean."""
     from mediapod.effects import PlaneBatch
 
     effect = create(name, {"x": 3, "y": -2} if name == "Translate" else {})

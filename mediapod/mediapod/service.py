@@ -42,7 +42,9 @@ class Mediapod:
         self.metrics = Metrics()
         self.engine = engine or _engine(settings, self.metrics.device_fallback)
         self._encode_pool = ThreadPoolExecutor(settings.workers + 1, thread_name_prefix="mediapod-encode")
-        self.registry = SessionRegistry(Admission(settings.max_sessions), _limits(settings), self._make_peer, self.metrics)
+        self.registry = SessionRegistry(
+            Admission(settings.max_sessions), _limits(settings), self._make_peer, self.metrics
+        )
         self._watchdog = LoopWatchdog(self.metrics.loop_lag)
         self._publish_metrics()
         token = settings.token.get_secret_value() if settings.token else None
@@ -114,7 +116,9 @@ class Mediapod:
     def _publish_metrics(self) -> None:
         registry, gauge = self.registry, self.metrics.gauge
         gauge("mediapod_sessions", "Connected sessions.", lambda: registry.active)
-        gauge("mediapod_sessions_pending", "Sessions that hold a place and are not connected.", lambda: registry.pending)
+        gauge(
+            "mediapod_sessions_pending", "Sessions that hold a place and are not connected.", lambda: registry.pending
+        )
         gauge("mediapod_sessions_capacity", "Sessions that are let in.", lambda: registry.admission.capacity)
         gauge("mediapod_draining", "1 while no new sessions are taken.", lambda: registry.admission.draining)
         gauge("app_webrtc_connections_active", "Connected sessions.", lambda: registry.active)

@@ -8,13 +8,24 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 Seconds = Annotated[float, Field(gt=0, le=7 * 86400)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 PORT_RANGE = re.compile(r"(\d{1,5})-(\d{1,5})")
-SIMULATED_REFERENCE_MILLISECONDS = 40.0  # what GPU_SPEEDUP_FACTOR divides: one 720p frame of the reference workload on one core
+SIMULATED_REFERENCE_MILLISECONDS = (
+    40.0  # what GPU_SPEEDUP_FACTOR divides: one 720p frame of the reference workload on one core
+)
 
 
 class InvalidSettings(ValueError):
@@ -40,11 +51,15 @@ class Settings(BaseSettings):
     pod_namespace: str = Field("", validation_alias="POD_NAMESPACE", description="Namespace of the pod, for logs.")
     node_name: str = Field("", validation_alias="NODE_NAME", description="Name of the node, for logs.")
     bind_address: str = Field(
-        "", validation_alias="MEDIAPOD_BIND_ADDRESS", description="Address for HTTP and media. Empty: POD_IP, else 0.0.0.0."
+        "",
+        validation_alias="MEDIAPOD_BIND_ADDRESS",
+        description="Address for HTTP and media. Empty: POD_IP, else 0.0.0.0.",
     )
     http_port: Port = Field(8080, validation_alias="MEDIAPOD_HTTP_PORT", description="Port for users. 0: any free one.")
     admin_port: Port = Field(
-        9090, validation_alias="MEDIAPOD_ADMIN_PORT", description="Port for the operator, probes and Prometheus. 0: any free one."
+        9090,
+        validation_alias="MEDIAPOD_ADMIN_PORT",
+        description="Port for the operator, probes and Prometheus. 0: any free one.",
     )
 
     pipeline: str = Field("", validation_alias="MEDIAPOD_PIPELINE", description="Name of the pipeline, for logs.")
@@ -55,26 +70,44 @@ class Settings(BaseSettings):
         description='JSON list of {"name", "effect", "parameters"}. Empty: pictures pass unchanged.',
     )
     frame_deadline_milliseconds: float = Field(
-        100, gt=0, le=60_000, validation_alias="MEDIAPOD_FRAME_DEADLINE_MILLISECONDS", description="A frame older than this is late."
+        100,
+        gt=0,
+        le=60_000,
+        validation_alias="MEDIAPOD_FRAME_DEADLINE_MILLISECONDS",
+        description="A frame older than this is late.",
     )
     late_policy: Literal["Drop", "Bypass"] = Field(
         "Drop", validation_alias="MEDIAPOD_LATE_POLICY", description="Late frames: drop them, or send them unprocessed."
     )
 
     max_sessions: int = Field(
-        100, ge=1, le=10_000, validation_alias="MAX_SESSIONS_PER_POD", description="Sessions that are let in, pending ones counted."
+        100,
+        ge=1,
+        le=10_000,
+        validation_alias="MAX_SESSIONS_PER_POD",
+        description="Sessions that are let in, pending ones counted.",
     )
-    connect_seconds: Seconds = Field(30, validation_alias="WEBRTC_TIMEOUT", description="Seconds from offer to connection.")
-    idle_seconds: Seconds = Field(300, validation_alias="SESSION_TIMEOUT", description="Seconds without a packet until a session ends.")
+    connect_seconds: Seconds = Field(
+        30, validation_alias="WEBRTC_TIMEOUT", description="Seconds from offer to connection."
+    )
+    idle_seconds: Seconds = Field(
+        300, validation_alias="SESSION_TIMEOUT", description="Seconds without a packet until a session ends."
+    )
     maximum_seconds: Seconds | None = Field(
-        None, validation_alias="MEDIAPOD_MAX_SESSION_SECONDS", description="Longest session in seconds. Absent: unlimited."
+        None,
+        validation_alias="MEDIAPOD_MAX_SESSION_SECONDS",
+        description="Longest session in seconds. Absent: unlimited.",
     )
     grace_seconds: Seconds = Field(
-        30, validation_alias="MEDIAPOD_GRACE_SECONDS", description="terminationGracePeriodSeconds; SIGTERM drains until 5 s before its end."
+        30,
+        validation_alias="MEDIAPOD_GRACE_SECONDS",
+        description="terminationGracePeriodSeconds; SIGTERM drains until 5 s before its end.",
     )
 
     device: Literal["Auto", "GPU", "CPU", "Simulated"] = Field(
-        "Auto", validation_alias="MEDIAPOD_DEVICE", description="Where effects run. GPU and Auto fall back to the CPU, counted."
+        "Auto",
+        validation_alias="MEDIAPOD_DEVICE",
+        description="Where effects run. GPU and Auto fall back to the CPU, counted.",
     )
     simulated_service_time_milliseconds: float | None = Field(
         None,
@@ -86,23 +119,37 @@ class Settings(BaseSettings):
     cuda_wanted: bool = Field(True, validation_alias="CUDA_WANTED", description="False: the device Auto means CPU.")
     gpu_simulation: bool = Field(False, validation_alias="GPU_SIMULATION", description="True: the device is Simulated.")
     gpu_speedup_factor: float = Field(
-        10, gt=0, le=1000, validation_alias="GPU_SPEEDUP_FACTOR", description="How much faster than one core the simulated device is."
+        10,
+        gt=0,
+        le=1000,
+        validation_alias="GPU_SPEEDUP_FACTOR",
+        description="How much faster than one core the simulated device is.",
     )
     pytorch_cuda_alloc_conf: str = Field(
-        "", validation_alias="PYTORCH_CUDA_ALLOC_CONF", description="Read by PyTorch itself: its memory allocator's options."
+        "",
+        validation_alias="PYTORCH_CUDA_ALLOC_CONF",
+        description="Read by PyTorch itself: its memory allocator's options.",
     )
     workers: int = Field(
-        1, ge=1, le=256, validation_alias="MEDIAPOD_WORKERS", description="CPUs for media; the encoder threads are one more."
+        1,
+        ge=1,
+        le=256,
+        validation_alias="MEDIAPOD_WORKERS",
+        description="CPUs for media; the encoder threads are one more.",
     )
 
     allowed_origins: list[str] = Field(
-        default_factory=list, validation_alias="MEDIAPOD_ALLOWED_ORIGINS", description="JSON list of origins that browsers may call from."
+        default_factory=list,
+        validation_alias="MEDIAPOD_ALLOWED_ORIGINS",
+        description="JSON list of origins that browsers may call from.",
     )
     token: SecretStr | None = Field(
         None, validation_alias="MEDIAPOD_TOKEN", description="Bearer token that offers must carry. Absent: none needed."
     )
     media_port_range: str = Field(
-        "", validation_alias="MEDIAPOD_MEDIA_PORT_RANGE", description='UDP ports for media, "from-to". Empty: any free port.'
+        "",
+        validation_alias="MEDIAPOD_MEDIA_PORT_RANGE",
+        description='UDP ports for media, "from-to". Empty: any free port.',
     )
     advertised_addresses: list[str] = Field(
         default_factory=list,
@@ -114,7 +161,9 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", validation_alias="LOG_LEVEL", description="DEBUG, INFO, WARNING or ERROR."
     )
-    log_format: Literal["json", "text"] = Field("json", validation_alias="MEDIAPOD_LOG_FORMAT", description="json or text.")
+    log_format: Literal["json", "text"] = Field(
+        "json", validation_alias="MEDIAPOD_LOG_FORMAT", description="json or text."
+    )
 
     @field_validator("log_level", mode="before")
     @classmethod

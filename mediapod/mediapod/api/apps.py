@@ -17,7 +17,9 @@ from mediapod.api.webrtc import Signalling, webrtc_router
 from mediapod.observability.metrics import Metrics
 from mediapod.session.registry import SessionRegistry
 
-UNMEASURED = frozenset({"/healthz", "/readyz", "/startupz", "/metrics"})  # machines asking; they would hide what users see
+UNMEASURED = frozenset(
+    {"/healthz", "/readyz", "/startupz", "/metrics"}
+)  # machines asking; they would hide what users see
 
 
 class RequestMeter:

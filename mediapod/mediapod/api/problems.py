@@ -18,14 +18,20 @@ MEDIA_TYPE = "application/problem+json"
 class Problem(Exception):
     """An answer that is an error: status, what is wrong and what would be right, and the field if there is one."""
 
-    def __init__(self, status: int, detail: str, field: str | None = None, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, detail: str, field: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(detail)
         self.status, self.detail, self.field, self.headers = status, detail, field, headers
 
 
 def problem_response(problem: Problem) -> JSONResponse:
     """The response for a problem."""
-    body: dict[str, object] = {"type": "about:blank", "title": HTTPStatus(problem.status).phrase, "status": problem.status}
+    body: dict[str, object] = {
+        "type": "about:blank",
+        "title": HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+    }
     body["detail"] = problem.detail
     if problem.field is not None:
         body["field"] = problem.field
@@ -41,7 +47,9 @@ def answer_with_problems(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def framework(request: Request, error: HTTPException) -> JSONResponse:
-        return problem_response(Problem(error.status_code, f"{request.method} {request.url.path}: {error.detail}", headers=error.headers))
+        return problem_response(
+            Problem(error.status_code, f"{request.method} {request.url.path}: {error.detail}", headers=error.headers)
+        )
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> JSONResponse:

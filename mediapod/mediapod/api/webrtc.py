@@ -112,7 +112,9 @@ def _parse(body: bytes) -> OfferRequest:
     except ValidationError as invalid:
         first = invalid.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "body"
-        raise Problem(400, f'{field}: {first["msg"]}; send JSON {{"sdp": "...", "type": "offer"}}', field=field) from invalid
+        raise Problem(
+            400, f'{field}: {first["msg"]}; send JSON {{"sdp": "...", "type": "offer"}}', field=field
+        ) from invalid
     if request.type != "offer":
         raise Problem(400, f"type: is {request.type[:20]!r}; it must be 'offer'", field="type")
     return request

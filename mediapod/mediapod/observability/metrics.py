@@ -56,7 +56,11 @@ class Metrics:
             registry=registry,
         )
         stages = Histogram(
-            "mediapod_frame_stage_seconds", "Time of a frame in a stage.", ["stage"], buckets=LATENCY_BUCKETS, registry=registry
+            "mediapod_frame_stage_seconds",
+            "Time of a frame in a stage.",
+            ["stage"],
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
         )
         self._stages = {stage: stages.labels(stage.value) for stage in Stage}
         self._fallbacks = Counter(
@@ -66,7 +70,9 @@ class Metrics:
     def _sessions(self, registry: CollectorRegistry) -> None:
         offers = Counter("mediapod_offers", "Offers by result.", ["result"], registry=registry)
         self._offers = {result: offers.labels(result.value) for result in OfferResult}
-        ended = Counter("mediapod_sessions_ended", "Sessions by the reason of their end.", ["reason"], registry=registry)
+        ended = Counter(
+            "mediapod_sessions_ended", "Sessions by the reason of their end.", ["reason"], registry=registry
+        )
         self._sessions_ended = {reason: ended.labels(reason.value) for reason in EndReason}
         self._lag = Histogram(
             "mediapod_loop_lag_seconds", "How late the event loop runs.", buckets=LAG_BUCKETS, registry=registry
@@ -145,7 +151,9 @@ class _DeviceBusy(Collector):
         self._read = read
 
     def collect(self) -> Iterator[Metric]:
-        family = CounterMetricFamily("mediapod_device_busy_seconds", "Time that a device has worked.", labels=["device"])
+        family = CounterMetricFamily(
+            "mediapod_device_busy_seconds", "Time that a device has worked.", labels=["device"]
+        )
         for device, seconds in sorted(self._read().items()):
             family.add_metric([device], seconds)
         yield family

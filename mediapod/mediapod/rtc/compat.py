@@ -236,4 +236,9 @@ def _missing_names() -> list[str]:
         (transceiver, ["_headerExtensions", "_codecs"]),
         (connection, ["get_component_candidates", "_protocols", "_nominated", "_check_list", "_queue"]),
     ]
-    return [f"{type(owner).__name__} has no {name}" for owner, names in expected for name in names if not hasattr(owner, name)]
+    return [
+        f"{type(owner).__name__} has no {name}"
+        for owner, names in expected
+        for name in names
+        if not hasattr(owner, name)
+    ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-MINIMUM_INTERVAL_SECONDS = 0.5  # a browser behind a lossy link asks again and again; each keyframe costs ten delta frames
+MINIMUM_INTERVAL_SECONDS = (
+    0.5  # a browser behind a lossy link asks again and again; each keyframe costs ten delta frames
+)
 
 
 class KeyframeRequests:

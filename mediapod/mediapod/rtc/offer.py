@@ -145,7 +145,9 @@ def _check_line(index: int, media: MediaDescription) -> None:
 
 def _check_video(where: str, media: MediaDescription) -> None:
     if media.direction not in (None, "sendrecv"):
-        raise InvalidOffer(where, f"is {media.direction}; it must be sendrecv, the processed video returns on the same line")
+        raise InvalidOffer(
+            where, f"is {media.direction}; it must be sendrecv, the processed video returns on the same line"
+        )
     offered = {codec.name.lower() for codec in media.rtp.codecs}
     if not offered & VIDEO_CODECS:
         raise InvalidOffer(where, f"offers {', '.join(sorted(offered)) or 'no codec'}; H264 or VP8 is needed")

@@ -56,7 +56,9 @@ class SessionReport:
 class Session:
     """Created with a place already taken; `open` answers the offer; ends once, by whatever comes first."""
 
-    def __init__(self, session_id: str, ledger: FrameLedger, make_peer: PeerFactory, limits: Limits, on_end: OnEnd) -> None:
+    def __init__(
+        self, session_id: str, ledger: FrameLedger, make_peer: PeerFactory, limits: Limits, on_end: OnEnd
+    ) -> None:
         self.id = session_id
         self.ledger = ledger
         self.started_time = datetime.now(UTC)
@@ -121,5 +123,3 @@ class Session:
         self.ledger.close()
         log.info("session ended", session=self.id, reason=reason, frames_received=self.ledger.received)
         self._on_end(self, reason)
-
-

@@ -35,7 +35,10 @@ GRACE_MARGIN_SECONDS = 5.0
 
 
 class Mediapod:
-    """One mediapod. Build it on a running event loop, then `start`; `stop` ends everything. Raises InvalidStages, PortTaken."""
+    """One mediapod. Build it on a running event loop, then `start`; `stop` ends everything.
+
+    Raises InvalidStages, PortTaken.
+    """
 
     def __init__(self, settings: Settings, engine: Engine | None = None) -> None:
         self.settings = settings

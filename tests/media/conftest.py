@@ -14,7 +14,15 @@ import av
 import httpx
 import numpy as np
 import pytest
-from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
+from aiortc import (
+    MediaStreamError,
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCPeerConnection,
+    RTCRtpSender,
+    RTCSessionDescription,
+)
+
 from mediapod.engine import Engine
 from mediapod.service import Mediapod
 from mediapod.settings import Settings
@@ -57,10 +65,14 @@ def _picture(width: int, height: int, shift: int) -> av.VideoFrame:
 class Client:
     """A stock aiortc peer that records RTP timestamps: when each frame's last packet left and when it came back."""
 
-    def __init__(self, base_url: str, codec: str, width: int, height: int, frames_per_second: float, audio: bool) -> None:
+    def __init__(
+        self, base_url: str, codec: str, width: int, height: int, frames_per_second: float, audio: bool
+    ) -> None:
         self._url = base_url
         self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        transceiver = self.connection.addTransceiver(NumberedClip(width, height, frames_per_second), direction="sendrecv")
+        transceiver = self.connection.addTransceiver(
+            NumberedClip(width, height, frames_per_second), direction="sendrecv"
+        )
         codecs = RTCRtpSender.getCapabilities("video").codecs
         transceiver.setCodecPreferences([c for c in codecs if c.name in (codec, "rtx")])
         self.audio = self.connection.addTransceiver("audio", direction="sendrecv") if audio else None
@@ -113,14 +125,16 @@ class Client:
             try:
                 while True:
                     self.pictures.append(await track.recv())
-            except Exception:  # the track has ended
+            except MediaStreamError:
                 return
 
         self._tasks.append(asyncio.get_running_loop().create_task(consume()))
 
     async def wait_for(self, count: int, timeout: float = 15) -> None:
         """Wait until `count` frames have come back."""
-        await eventually(lambda: len(self.returned) >= count, timeout, lambda: f"{len(self.returned)} of {count} came back")
+        await eventually(
+            lambda: len(self.returned) >= count, timeout, lambda: f"{len(self.returned)} of {count} came back"
+        )
 
     @property
     def latencies(self) -> list[float]:
@@ -171,7 +185,12 @@ class Server:
         self.clients: list[Client] = []
 
     def client(
-        self, codec: str = "H264", width: int = 320, height: int = 240, frames_per_second: float = 20, audio: bool = False
+        self,
+        codec: str = "H264",
+        width: int = 320,
+        height: int = 240,
+        frames_per_second: float = 20,
+        audio: bool = False,
     ) -> Client:
         """A client that is closed with the server."""
         client = Client(self.url, codec, width, height, frames_per_second, audio)
@@ -203,7 +222,12 @@ StartServer = Callable[..., Awaitable[Server]]
 @asynccontextmanager
 async def running(engine: Engine | None, environment: dict[str, object]) -> AsyncIterator[Server]:
     """A mediapod on free ports."""
-    base = {"MEDIAPOD_BIND_ADDRESS": "127.0.0.1", "MEDIAPOD_HTTP_PORT": 0, "MEDIAPOD_ADMIN_PORT": 0, "MEDIAPOD_DEVICE": "CPU"}
+    base = {
+        "MEDIAPOD_BIND_ADDRESS": "127.0.0.1",
+        "MEDIAPOD_HTTP_PORT": 0,
+        "MEDIAPOD_ADMIN_PORT": 0,
+        "MEDIAPOD_DEVICE": "CPU",
+    }
     mediapod = Mediapod(Settings(**{**base, **environment}), engine)
     server = Server(mediapod)
     await mediapod.start()

@@ -15,7 +15,7 @@ log = structlog.get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818  named as RFC 9457 names it
     """An answer that is an error: status, what is wrong and what would be right, and the field if there is one."""
 
     def __init__(

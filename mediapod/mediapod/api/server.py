@@ -16,7 +16,7 @@ BACKLOG = 256
 STOP_SECONDS = 6.0
 
 
-class PortTaken(OSError):
+class PortTaken(OSError):  # noqa: N818  says what happened, as FileExistsError would without its suffix
     """A port cannot be listened on; the message names the setting."""
 
 

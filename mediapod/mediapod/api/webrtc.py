@@ -61,7 +61,7 @@ class Signalling:
         except Refused as refused:
             raise RefusedProblem(str(refused), refused.retry_after_seconds, isinstance(refused, Draining)) from refused
         except NoMediaPort as error:
-            log.error("no media port", error=str(error))
+            log.warning("no media port", error=str(error))
             raise Problem(503, "no media port is free", headers={"Retry-After": str(RETRY_SECONDS)}) from error
         return session.id, answer
 

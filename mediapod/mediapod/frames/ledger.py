@@ -1,4 +1,6 @@
-"""The accounting of frames: every complete frame that arrived ends in exactly one result, also when its session ends."""
+"""The accounting of frames: every complete frame that arrived ends in exactly one result, also when its session
+ends.
+"""
 
 from __future__ import annotations
 

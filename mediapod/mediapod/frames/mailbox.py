@@ -1,4 +1,6 @@
-"""A mailbox of capacity one between a producer (any thread) and one consumer on the event loop: the newest item wins."""
+"""A mailbox of capacity one between a producer (any thread) and one consumer on the event loop: the newest item
+wins.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class MailboxClosed(Exception):
+class MailboxClosed(Exception):  # noqa: N818  the normal end of a path, as StopIteration is
     """Raised by `get` once the mailbox is closed; nothing will arrive any more."""
 
 
@@ -26,7 +28,9 @@ class Mailbox(Generic[T]):
         self._arrived = asyncio.Event()
 
     def put(self, item: T) -> None:
-        """Store `item` as the newest one. Callable from any thread; after `close` the item counts as superseded at once."""
+        """Store `item` as the newest one. Callable from any thread;
+        after `close` the item counts as superseded at once.
+        """
         with self._lock:
             replaced, wake = (item, False) if self._closed else (self._item, self._item is None)
             if not self._closed:

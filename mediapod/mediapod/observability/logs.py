@@ -11,7 +11,9 @@ QUIET = ("aiortc", "aioice", "uvicorn.access")  # their lines are a packet's or 
 
 
 def configure_logs(level: str, log_format: str) -> None:
-    """Set up structlog and logging for the whole process. level: DEBUG, INFO, WARNING or ERROR; log_format: json or text."""
+    """Set up structlog and logging for the whole process. level: DEBUG, INFO, WARNING or ERROR;
+    log_format: json or text.
+    """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

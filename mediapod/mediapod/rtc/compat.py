@@ -1,7 +1,9 @@
 """Every private name of aiortc 1.16 and aioice 0.13 that the mediapod touches, and a test of them that runs at start.
 
-What is replaced, on single objects and never on modules or classes (another peer connection in the process stays as it was):
-the receiver's jitter buffer and decoder thread, its requests for retransmission, the sender's encoder and header extensions, and how
+What is replaced, on single objects and never on modules or classes (another peer connection in the process stays as
+it was):
+the receiver's jitter buffer and decoder thread, its requests for retransmission, the sender's encoder and header
+extensions, and how
 the ICE connection opens its sockets.
 """
 # ruff: noqa: SLF001  this module is the one place where private names of aiortc and aioice may be used
@@ -16,8 +18,15 @@ from typing import Any, Protocol
 
 from aioice import Candidate
 from aioice.ice import Connection, StunProtocol
-from aiortc import RTCCertificate, RTCDtlsTransport, RTCIceGatherer, RTCIceTransport, RTCPeerConnection
-from aiortc import RTCRtpReceiver, RTCRtpSender
+from aiortc import (
+    RTCCertificate,
+    RTCDtlsTransport,
+    RTCIceGatherer,
+    RTCIceTransport,
+    RTCPeerConnection,
+    RTCRtpReceiver,
+    RTCRtpSender,
+)
 from aiortc.codecs import is_rtx
 from aiortc.rtcrtpparameters import (
     RTCRtpCodecParameters,
@@ -42,7 +51,7 @@ NextFrame = Callable[[RTCRtpCodecParameters], Awaitable[RTCEncodedFrame]]
 OpenSockets = Callable[[Connection, int], Awaitable[list[Candidate]]]
 
 
-class IncompatibleAiortc(RuntimeError):
+class IncompatibleAiortc(RuntimeError):  # noqa: N818  says what is the case
     """aiortc or aioice differ from what this module was written for; the message lists what is missing."""
 
 
@@ -93,7 +102,8 @@ class _HeaderExtensionWriter:
 
 
 class GuardedProtocol(StunProtocol):
-    """A media socket that hands datagrams other than STUN on only when they come from the peer that ICE has authenticated.
+    """A media socket that hands datagrams other than STUN on only when they come from the peer that ICE has
+    authenticated.
 
     Without this, anybody who can reach the port can feed the DTLS handshake (the ClientHello race).
     """
@@ -137,7 +147,8 @@ def _mangled(instance: object, name: str) -> str:
 def take_over_receiver(receiver: RTCRtpReceiver, on_packet: OnPacket, on_disconnect: Callable[[], None]) -> None:
     """Make `receiver` hand every RTP packet to `on_packet` instead of assembling and decoding frames itself.
 
-    on_packet(packet, payload without the RTP payload header, codec) runs on the event loop and returns whether a picture loss
+    on_packet(packet, payload without the RTP payload header, codec) runs on the event loop and returns whether a
+    picture loss
     indication is to be sent. on_disconnect: the DTLS transport has closed.
     """
     _replace(receiver, "jitter_buffer", _PacketTap(receiver, on_packet))
@@ -166,7 +177,9 @@ def _start_receiver(receiver: RTCRtpReceiver, parameters: RTCRtpReceiveParameter
 def take_over_sender(
     sender: RTCRtpSender, next_frame: NextFrame, on_keyframe_request: Callable[[], None], rate: RateTarget | None
 ) -> None:
-    """Make `sender` send what `next_frame` returns; it is called again when the last packet has been handed to the socket."""
+    """Make `sender` send what `next_frame` returns; it is called again when the last packet has been handed to the
+    socket.
+    """
 
     async def next_encoded_frame(codec: RTCRtpCodecParameters) -> RTCEncodedFrame:
         return await next_frame(codec)
@@ -209,7 +222,10 @@ def keep_socket(connection: Connection, protocol: StunProtocol) -> None:
 
 
 async def self_test() -> None:
-    """Check that aiortc and aioice have every private name used here. Raises IncompatibleAiortc with the list of what differs."""
+    """Check that aiortc and aioice have every private name used here.
+
+    Raises IncompatibleAiortc with the list of what differs.
+    """
     problems = [
         f"{name} {importlib.metadata.version(name)} is installed, {prefix}x is needed"
         for name, prefix in SUPPORTED.items()

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import cast
 
 import av
 import structlog
@@ -47,8 +48,10 @@ class DecodedPicture:
 class DecoderThread:
     """Decodes the frames of one track in order.
 
-    on_picture and on_trouble are called in the decoder's thread: a picture is ready; a keyframe is needed. When more than
-    `capacity` frames wait, all of them count as superseded and decoding goes on at the next keyframe: later frames refer
+    on_picture and on_trouble are called in the decoder's thread: a picture is ready; a keyframe is needed.
+    When more than
+    `capacity` frames wait, all of them count as superseded and decoding goes on at the next keyframe: later frames
+    refer
     to the dropped ones.
     """
 
@@ -152,7 +155,7 @@ class _Decoder:
 
     def _context_for(self, codec: Codec) -> VideoCodecContext:
         if self._context is None or codec is not self._codec:
-            context = av.CodecContext.create(DECODERS[codec], "r")
+            context = cast("VideoCodecContext", av.CodecContext.create(DECODERS[codec], "r"))
             context.thread_count = 1
             context.flags |= Flags.low_delay
             self._codec, self._context = codec, context

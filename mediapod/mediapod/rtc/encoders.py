@@ -1,6 +1,7 @@
 """Video encoders set for latency: x264 with a rate that changes on the open context, libvpx with its fast settings.
 
-Measured per 720p picture on one core: x264 as aiortc opens it 17 ms, `ultrafast` with one thread 2.6 ms; libvpx as aiortc opens it
+Measured per 720p picture on one core: x264 as aiortc opens it 17 ms, `ultrafast` with one thread 2.6 ms;
+libvpx as aiortc opens it
 5.7 ms, with these options 3.9 ms.
 """
 
@@ -8,9 +9,10 @@ from __future__ import annotations
 
 import time
 from fractions import Fraction
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import av
+from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
 
@@ -28,14 +30,16 @@ LIBVPX_CHANGE_SHARE, LIBVPX_CHANGE_SECONDS = 0.25, 2.0  # a change rebuilds the 
 
 
 def suitable_bits_per_second(width: int, height: int) -> int:
-    """The rate for a picture size: 1.5 Mb/s at 1280x720, growing with the 0.75th power of the pixels (a usual rule for x264)."""
+    """The rate for a picture size: 1.5 Mb/s at 1280x720, growing with the 0.75th power of the pixels (a usual rule
+    for x264).
+    """
     return int(REFERENCE_BITS_PER_SECOND * (width * height / REFERENCE_PIXELS) ** 0.75)
 
 
 class VideoEncoder(Protocol):
     """One encoder of one session; not thread-safe, called by one thread at a time."""
 
-    def encode(self, frame: I420Frame, timestamp: int, keyframe: bool) -> av.Packet:
+    def encode(self, frame: I420Frame, timestamp: int, keyframe: bool) -> Packet[Any]:
         """Encode one picture. timestamp: 90 kHz. Raises av.FFmpegError."""
 
     def limit(self, bits_per_second: int) -> None:
@@ -55,7 +59,7 @@ class _Encoder:
         """See VideoEncoder.limit."""
         self._ceiling = max(MINIMUM_BITS_PER_SECOND, bits_per_second)
 
-    def encode(self, frame: I420Frame, timestamp: int, keyframe: bool) -> av.Packet:
+    def encode(self, frame: I420Frame, timestamp: int, keyframe: bool) -> Packet[Any]:
         """See VideoEncoder.encode."""
         context = self._context_for(frame)
         picture = self._fill(frame)
@@ -93,7 +97,7 @@ class _Encoder:
 
 
 def _context(name: str, width: int, height: int, rate: int, options: dict[str, str]) -> VideoCodecContext:
-    context = av.CodecContext.create(name, "w")
+    context = cast("VideoCodecContext", av.CodecContext.create(name, "w"))
     context.width, context.height, context.pix_fmt = width, height, "yuv420p"
     context.bit_rate = rate
     context.time_base, context.framerate = TIME_BASE, NOMINAL_FRAME_RATE

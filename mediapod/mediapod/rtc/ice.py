@@ -19,7 +19,7 @@ RECEIVE_BUFFER_BYTES = 1 << 20  # a 1080p keyframe of some hundred packets arriv
 LOOPBACK = "127.0.0.1"
 
 
-class NoMediaPort(OSError):
+class NoMediaPort(OSError):  # noqa: N818  says what is the case
     """Every port of the configured media port range is taken, or the address cannot be bound."""
 
 

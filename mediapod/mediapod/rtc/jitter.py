@@ -1,6 +1,7 @@
 """Reassembly of video frames from RTP packets: a frame leaves as soon as its last packet (marker bit) is in.
 
-aiortc's own buffer lets a frame go when a packet of the next one arrives, which costs one frame interval (33 ms at 30 fps).
+aiortc's own buffer lets a frame go when a packet of the next one arrives, which costs one frame interval (33 ms at 30
+fps).
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ class MediaPacket(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EncodedFrame:
-    """A complete encoded picture. first_packet and complete are time.monotonic() seconds; timestamp is the raw 32 bit one."""
+    """A complete encoded picture. first_packet and complete are time.monotonic() seconds;
+    timestamp is the raw 32 bit one.
+    """
 
     data: bytes
     timestamp: int
@@ -63,7 +66,9 @@ class MarkerJitterBuffer:
         return len(self._run) + len(self._ahead)
 
     def add(self, packet: MediaPacket, data: bytes, now: float) -> list[EncodedFrame]:
-        """Take one packet (payload `data` without the RTP payload header) and return the frames that are complete now."""
+        """Take one packet (payload `data` without the RTP payload header) and return the frames that are complete
+        now.
+        """
         if not self._accept(packet.sequence_number):
             return []
         self._ahead.setdefault(packet.sequence_number, _Held(packet, data, now))
@@ -109,7 +114,9 @@ class MarkerJitterBuffer:
         return bool(self._ahead) and now - min(held.arrived for held in self._ahead.values()) > self._wait_seconds
 
     def _skip_hole(self) -> None:
-        """Give up the frame that reaches into the hole and the one that reaches out of it: its start may be lost as well."""
+        """Give up the frame that reaches into the hole and the one that reaches out of it: its start may be lost as
+        well.
+        """
         self.lost = True
         self._run = []
         self._mid_frame = True

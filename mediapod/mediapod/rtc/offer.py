@@ -1,4 +1,6 @@
-"""The check of an SDP offer before anything is allocated for it: sizes, shape, and which candidates may be contacted."""
+"""The check of an SDP offer before anything is allocated for it: sizes, shape, and which candidates may be
+contacted.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,10 @@ END_OF_CANDIDATES = "a=end-of-candidates"
 VIDEO_CODECS = frozenset({"h264", "vp8"})
 
 
-class InvalidOffer(ValueError):
-    """The offer cannot be answered. `field` names the part of the request, the message what is wrong and what would be right."""
+class InvalidOffer(ValueError):  # noqa: N818  same wording as InvalidStages
+    """The offer cannot be answered. `field` names the part of the request, the message what is wrong and what would
+    be right.
+    """
 
     def __init__(self, field: str, detail: str, too_large: bool = False) -> None:
         super().__init__(f"{field}: {detail}")
@@ -78,7 +82,8 @@ def _usable_candidates(lines: list[str]) -> list[str]:
 
 
 def may_contact(candidate: str) -> bool:
-    """Whether connectivity checks may be sent to an `a=candidate:` line: UDP, an address and not a name, an ordinary port.
+    """Whether connectivity checks may be sent to an `a=candidate:` line: UDP, an address and not a name, an ordinary
+    port.
 
     Names (mDNS too) are never resolved; link-local addresses are out because cloud metadata services live there. A peer
     without a usable candidate still connects: its own checks tell where it is.
@@ -113,7 +118,7 @@ def _with_candidates(lines: list[str], candidates: list[str]) -> str:
 def _parse(sdp: str) -> SessionDescription:
     try:
         return SessionDescription.parse(sdp)
-    except Exception as error:  # noqa: BLE001  the parser asserts and indexes freely; whatever it raises is the client's mistake
+    except Exception as error:  # the parser asserts and indexes freely; whatever it raises is the client's mistake
         raise InvalidOffer("sdp", f"cannot be parsed as SDP ({type(error).__name__}: {error})") from error
 
 
@@ -133,7 +138,7 @@ def _check_line(index: int, media: MediaDescription) -> None:
         raise InvalidOffer(where, "is not accepted; offer video, and audio if wanted, without data channels")
     if not media.rtp.muxId:
         raise InvalidOffer(where, "has no a=mid")
-    if not media.ice.usernameFragment or not media.ice.password:
+    if media.ice is None or not media.ice.usernameFragment or not media.ice.password:
         raise InvalidOffer(where, "has no ICE credentials (a=ice-ufrag, a=ice-pwd)")
     if media.dtls is None or not media.dtls.fingerprints:
         raise InvalidOffer(where, "has no DTLS fingerprint (a=fingerprint)")
@@ -156,7 +161,7 @@ def _check_video(where: str, media: MediaDescription) -> None:
 def _in_bundle_order(description: SessionDescription) -> list[MediaDescription]:
     if len(description.media) == 1:
         return description.media
-    bundle = next((group.items for group in description.group if group.semantic == "BUNDLE"), [])
+    bundle = next((list(map(str, group.items)) for group in description.group if group.semantic == "BUNDLE"), [])
     by_mid = {media.rtp.muxId: media for media in description.media}
     if sorted(bundle) != sorted(by_mid) or len(by_mid) != len(description.media):
         raise InvalidOffer("sdp", "must bundle all its media lines (a=group:BUNDLE with every a=mid, each once)")

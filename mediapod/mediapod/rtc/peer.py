@@ -1,4 +1,6 @@
-"""One WebRTC peer: the offer answered, its video path and audio echo wired to aiortc, closed without leaving anything."""
+"""One WebRTC peer: the offer answered, its video path and audio echo wired to aiortc, closed without leaving
+anything.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
+from typing import NoReturn
 
 import structlog
 from aiortc import (
@@ -46,7 +49,7 @@ class _OutgoingTrack(MediaStreamTrack):
         super().__init__()
         self.kind = kind
 
-    async def recv(self) -> None:
+    async def recv(self) -> NoReturn:
         raise MediaStreamError
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import av
 import numpy as np
+from av.video.plane import VideoPlane
 from numpy.typing import NDArray
 
 from mediapod.frames.i420 import I420Frame
@@ -27,6 +28,6 @@ def into_picture(frame: I420Frame, picture: av.VideoFrame) -> None:
         np.copyto(_plane_view(plane, plane.width, plane.height), source)
 
 
-def _plane_view(plane: av.video.plane.VideoPlane, width: int, height: int) -> Plane:
-    rows = np.frombuffer(plane, np.uint8)[: plane.line_size * height]
+def _plane_view(plane: VideoPlane, width: int, height: int) -> Plane:
+    rows: Plane = np.frombuffer(memoryview(plane), np.uint8)[: plane.line_size * height]
     return rows.reshape(height, plane.line_size)[:, :width]

@@ -19,7 +19,9 @@ class Sequenced(Protocol):
 
 
 class Retransmissions:
-    """Notes gaps in the sequence numbers; asks for each missing packet at once and, unlike aiortc's own, a few times more."""
+    """Notes gaps in the sequence numbers; asks for each missing packet at once and, unlike aiortc's own, a few times
+    more.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock

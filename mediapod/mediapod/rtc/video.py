@@ -11,7 +11,8 @@ from enum import StrEnum
 import av
 import structlog
 from aiortc import MediaStreamError
-from aiortc.codecs import H264Encoder, Vp8Encoder
+from aiortc.codecs.h264 import H264Encoder
+from aiortc.codecs.vpx import Vp8Encoder
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.rtcrtpsender import RTCEncodedFrame
 
@@ -56,7 +57,9 @@ class _Outgoing:
 
 
 class VideoPath:
-    """The data path of one video track. Create, `start`, and `close` on the event loop; decoding runs in its own thread."""
+    """The data path of one video track. Create, `start`, and `close` on the event loop;
+    decoding runs in its own thread.
+    """
 
     def __init__(self, ledger: FrameLedger, engine: Engine, policy: FramePolicy, encode_pool: Executor) -> None:
         self._loop = asyncio.get_running_loop()
@@ -79,7 +82,10 @@ class VideoPath:
         self._task = self._loop.create_task(self._process(), name="mediapod-process")
 
     async def close(self) -> None:
-        """End the path; frames under way count as superseded. Waits for the decoder's thread, off the loop and bounded."""
+        """End the path; frames under way count as superseded.
+
+        Waits for the decoder's thread, off the loop and bounded.
+        """
         self._decoder.stop()
         self._inbox.close()
         self._outbox.close()
@@ -152,7 +158,10 @@ class VideoPath:
         return _Outgoing(processed.frame, ticket, Result.OK)
 
     async def next_frame(self, parameters: RTCRtpCodecParameters) -> RTCEncodedFrame:
-        """The next frame to send, encoded. The call says that the one before has left. Raises MediaStreamError at the end."""
+        """The next frame to send, encoded. The call says that the one before has left.
+
+        Raises MediaStreamError at the end.
+        """
         self._finish_sending()
         while True:
             try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 RETRY_AFTER_SECONDS = 2  # long enough for a session to end or a replica to come, short enough that people wait
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818  an answer, not a fault
     """The offer is not accepted now. `retry_after_seconds` says when to try again."""
 
     def __init__(self, detail: str) -> None:
@@ -34,7 +34,9 @@ class Admission:
         self.started = False
 
     def admit(self, taken: int) -> None:
-        """Raise Starting, Draining or Full unless one more session than the `taken` ones (active and pending) may come in."""
+        """Raise Starting, Draining or Full unless one more session than the `taken` ones (active and pending) may
+        come in.
+        """
         if not self.started:
             raise Starting("this pod is still warming up; see /startupz")
         if self.draining:

@@ -88,7 +88,7 @@ def wrapper_go_mod(recipe: GoRecipe, upstream: str) -> str:
 
 
 def prepare_source(recipe: GoRecipe, module: GoModule, folder: Path) -> None:
-    """Makes the folder to build in: a wrapper module, or a writable copy of the module when files of it are replaced."""
+    """Makes the folder to build in: a wrapper module, or a writable copy of a module of which files are replaced."""
     if recipe.replaced_files:
         shutil.copytree(module.folder, folder, copy_function=shutil.copyfile)
         _make_writable(folder)

@@ -140,7 +140,9 @@ def _pod_problem(spec: MediaPipelineSpec, pod: PodState) -> tuple[str, str]:
 def _monitoring(snapshot: Snapshot) -> Condition:
     kind = ConditionType.MONITORING_AVAILABLE
     if not snapshot.pipeline.spec.monitoring.service_monitor.enabled:
-        return Condition(kind, True, "Disabled", "no ServiceMonitor is wanted; another scrape configuration is expected")
+        return Condition(
+            kind, True, "Disabled", "no ServiceMonitor is wanted; another scrape configuration is expected"
+        )
     why = snapshot.unavailable.get(SERVICE_MONITOR)
     if why is None:
         return Condition(kind, True, "ServiceMonitorAvailable", "")

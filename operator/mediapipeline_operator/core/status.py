@@ -41,9 +41,7 @@ def status(snapshot: Snapshot, findings: Findings, outcome: Outcome | None, sett
         "desiredReplicas": _desired_replicas(snapshot, outcome),
         "endpoints": {"signalling": f"http://{pipeline.key.name}.{pipeline.key.namespace}.svc:{labels.HTTP_PORT}"},
         **_scaling(old, outcome),
-        "conditions": merged(
-            old.get("conditions") or (), current, generation=pipeline.generation, now=snapshot.now
-        ),
+        "conditions": merged(old.get("conditions") or (), current, generation=pipeline.generation, now=snapshot.now),
     }
     return {key: value for key, value in body.items() if value not in (None, {})}
 

@@ -116,7 +116,9 @@ class App:
         return [f"a pass has been under way for {stuck:.0f} s"] if stuck > _STUCK_SECONDS else []
 
     def _not_ready(self) -> list[str]:
-        return [] if self._cache is not None and self._cache.synced else ["the caches of the cluster are not filled yet"]
+        return (
+            [] if self._cache is not None and self._cache.synced else ["the caches of the cluster are not filled yet"]
+        )
 
 
 def _stop_event() -> asyncio.Event:

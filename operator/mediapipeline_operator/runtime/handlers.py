@@ -39,9 +39,7 @@ class _EndlessBackoffs:
 class PipelineWatch:
     """Runs kopf. `on_event` is called in the loop that called `run`."""
 
-    def __init__(
-        self, credentials: Credentials, namespaces: Sequence[str], on_event: OnEvent, clock: Clock
-    ) -> None:
+    def __init__(self, credentials: Credentials, namespaces: Sequence[str], on_event: OnEvent, clock: Clock) -> None:
         self._credentials = credentials
         self._namespaces = tuple(namespaces)
         self._on_event = on_event
@@ -121,12 +119,12 @@ def _settings() -> kopf.OperatorSettings:
     """Scanning stays on: it is how kopf notices that the CRD comes (back)."""
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
-    settings.networking.request_timeout = 30.0
-    settings.networking.connect_timeout = 5.0
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 5
     settings.networking.error_backoffs = _EndlessBackoffs()
-    settings.watching.server_timeout = 300.0
-    settings.watching.client_timeout = 310.0
-    settings.watching.inactivity_timeout = 90.0
+    settings.watching.server_timeout = 300
+    settings.watching.client_timeout = 310
+    settings.watching.inactivity_timeout = 90
     settings.watching.reconnect_backoff = 1.0
     settings.watching.chunk_size = 500
     settings.process.ultimate_exiting_timeout = None

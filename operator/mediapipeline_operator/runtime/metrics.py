@@ -48,9 +48,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         prefix = "mediapipeline_operator_"
-        self.reconciles = Counter(
-            f"{prefix}reconciles", "Passes by result.", ["result"], registry=self.registry
-        )
+        self.reconciles = Counter(f"{prefix}reconciles", "Passes by result.", ["result"], registry=self.registry)
         self.reconcile_seconds = Histogram(
             f"{prefix}reconcile_seconds", "Duration of a pass.", registry=self.registry,
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),

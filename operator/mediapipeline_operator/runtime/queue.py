@@ -134,9 +134,7 @@ class WorkQueue:
             self._backoffs.pop(key, None)
             self._metrics.reconciles.labels("ok").inc()
             if requeue_after is not None:
-                self._again[key] = min(
-                    self._again.get(key, float("inf")), self._clock.monotonic() + requeue_after
-                )
+                self._again[key] = min(self._again.get(key, float("inf")), self._clock.monotonic() + requeue_after)
 
     def _retry(self, key: Key, result: str, detail: str, retry_after_seconds: float | None) -> None:
         self._metrics.reconciles.labels(result).inc()

@@ -35,17 +35,22 @@ class Settings(BaseSettings):
     )
     namespaces: str = Field(default="", description="Namespaces to look after; empty: all.")
     service_monitor_labels: str = Field(
-        default="", description="Labels of ServiceMonitors, as key=value,key=value: what the cluster's Prometheus selects."
+        default="",
+        description="Labels of ServiceMonitors, as key=value,key=value: what the cluster's Prometheus selects.",
     )
     monitoring_namespace: str = Field(default="monitoring", description="Namespace that may scrape the pods.")
-    log_format: Literal["json", "text"] = Field(default="json", description="One JSON object or one text line a record.")
+    log_format: Literal["json", "text"] = Field(
+        default="json", description="One JSON object or one text line a record."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least level logged.")
     tick_seconds: float = Field(default=10.0, ge=0.5, le=60.0, description="Time between two scaling ticks.")
     workers: int = Field(default=8, ge=1, le=64, description="Pipelines that are worked on at a time.")
     request_timeout_seconds: float = Field(default=5.0, ge=1.0, le=30.0, description="Limit of one API request.")
     lease_namespace: str = Field(default="", description="Namespace of the Lease; empty: the operator's own.")
     lease_name: str = Field(default="mediapipeline-operator", description="Name of the Lease.")
-    lease_duration_seconds: float = Field(default=12.0, ge=6.0, le=120.0, description="How long a dead leader leads on.")
+    lease_duration_seconds: float = Field(
+        default=12.0, ge=6.0, le=120.0, description="How long a dead leader leads on."
+    )
     bind_address: str = Field(default="", description="Address of the health server; empty: POD_IP, else all.")
     health_port: int = Field(default=8081, ge=0, le=65535, description="Port of /healthz, /readyz and /metrics.")
 

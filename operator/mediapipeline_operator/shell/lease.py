@@ -128,9 +128,7 @@ class Lease:
         if self._version():
             self._record = await self._transport.request("PUT", self._path(), body=body)
         else:
-            self._record = await self._transport.request(
-                "POST", LEASE.collection(self._settings.namespace), body=body
-            )
+            self._record = await self._transport.request("POST", LEASE.collection(self._settings.namespace), body=body)
 
     def _body(self, holder: str, duration_seconds: int) -> dict[str, Any]:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -63,7 +63,9 @@ class Store(Generic[T]):
         del self._items[key]
         return {(known.namespace, known.pipeline)} if known.pipeline else set()
 
-    def replace(self, items: Iterable[tuple[str, T]], resource_version: str, namespace: str | None) -> set[PipelineName]:
+    def replace(
+        self, items: Iterable[tuple[str, T]], resource_version: str, namespace: str | None
+    ) -> set[PipelineName]:
         """Takes a complete list over: what it lacks is gone, except what is newer than the list (our own late writes)."""
         touched: set[PipelineName] = set()
         listed: set[tuple[str, str]] = set()

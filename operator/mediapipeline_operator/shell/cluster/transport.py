@@ -60,7 +60,9 @@ class Transport:
 
     async def lines(self, path: str, query: Query, *, silence_seconds: float) -> AsyncIterator[dict[str, Any]]:
         """The JSON lines of a watch. Ends when the server ends it; raises Unreachable after `silence_seconds` without a line."""
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self.request_timeout_seconds, sock_read=silence_seconds)
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=self.request_timeout_seconds, sock_read=silence_seconds
+        )
         try:
             async with self._open().get(
                 self._url(path), params=query, headers=self._headers({}), timeout=timeout

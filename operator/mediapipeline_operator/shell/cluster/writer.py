@@ -55,7 +55,9 @@ class Writer:
         query = {"fieldManager": labels.STATUS_MANAGER, "force": "true"}
         return await self._write("PATCH", PIPELINE.item(namespace, name, "status"), body, _APPLY, query)
 
-    async def mark_pod(self, namespace: str, name: str, uid: str, marks: Mapping[str, Mapping[str, str | None]]) -> Json:
+    async def mark_pod(
+        self, namespace: str, name: str, uid: str, marks: Mapping[str, Mapping[str, str | None]]
+    ) -> Json:
         """Sets or (None) removes labels and annotations of exactly this pod. `marks`: {"labels": {...}, "annotations": {...}}."""
         body = {"metadata": {"uid": uid, **marks}}
         query = {"fieldManager": labels.MANAGER}

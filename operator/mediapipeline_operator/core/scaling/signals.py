@@ -1,4 +1,4 @@
-"""From the answers of one batch to the Signals of each pipeline. What is absent or not a finite number stays unknown."""
+"""From the answers of one batch to the Signals of each pipeline. What is absent or not finite stays unknown."""
 
 from __future__ import annotations
 

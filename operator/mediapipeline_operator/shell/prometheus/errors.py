@@ -1,10 +1,10 @@
 """What can go wrong with a query, each with the kind that data states and messages name.
 
 PrometheusError
-├── Unauthorized     401, 403: the token or its rights
-├── QueryRefused     any other answer that is not 200, and 200 with something that is no instant vector
-├── TooLarge         the answer exceeds the bound
-└── TooSlow          the answer did not end in time
+├── UnauthorizedError  401, 403: the token or its rights
+├── QueryRefusedError  any other answer that is not 200, and 200 with something that is no instant vector
+├── TooLargeError      the answer exceeds the bound
+└── TooSlowError       the answer did not end in time
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ class PrometheusError(Exception):
     kind = ProblemKind.QUERY_ERROR
 
 
-class Unauthorized(PrometheusError):
+class UnauthorizedError(PrometheusError):
     kind = ProblemKind.UNAUTHORIZED
 
 
-class QueryRefused(PrometheusError):
+class QueryRefusedError(PrometheusError):
     kind = ProblemKind.QUERY_ERROR
 
 
-class TooLarge(PrometheusError):
+class TooLargeError(PrometheusError):
     kind = ProblemKind.QUERY_ERROR
 
 
-class TooSlow(PrometheusError):
+class TooSlowError(PrometheusError):
     kind = ProblemKind.TIMEOUT
 
 
 def from_response(status: int, body: bytes) -> PrometheusError:
     """The error of an answer that is not 200, with Prometheus' own words where it has any."""
     text = f"HTTP {status}: {_words(body)}"
-    return Unauthorized(text) if status in (401, 403) else QueryRefused(text)
+    return UnauthorizedError(text) if status in (401, 403) else QueryRefusedError(text)
 
 
 def _words(body: bytes) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prometheus_api_client import PrometheusConnect
-from requests.packages.urllib3.util.retry import Retry
+from urllib3.util.retry import Retry
 
 from mediapipeline_operator.api.pipeline import Key
 from mediapipeline_operator.api.spec import MediaPipelineSpec
@@ -18,7 +18,7 @@ from mediapipeline_operator.core.scaling import Problem, ProblemKind, Signals
 from mediapipeline_operator.core.scaling.queries import Query, batch
 from mediapipeline_operator.core.scaling.signals import Answer, Sample, interpret
 from mediapipeline_operator.shell.prometheus.breaker import Breaker, Gate
-from mediapipeline_operator.shell.prometheus.errors import QueryRefused, is_transport, to_problem
+from mediapipeline_operator.shell.prometheus.errors import QueryRefusedError, is_transport, to_problem
 from mediapipeline_operator.shell.prometheus.session import BoundedSession
 
 
@@ -47,7 +47,7 @@ class PrometheusReader:
         self._lock = asyncio.Lock()
 
     async def read(self, pipelines: Sequence[tuple[Key, MediaPipelineSpec]]) -> Mapping[Key, Signals]:
-        """Signals by pipeline. Errors become Signals with a problem. One batch at a time; takes at most batch_seconds."""
+        """Signals by pipeline. Errors become Signals with a problem. One batch at a time, of at most batch_seconds."""
         queries = batch(spec for _, spec in pipelines)
         async with self._lock:
             answers = await self._answers(queries)
@@ -146,10 +146,10 @@ def _client(settings: ReaderSettings) -> PrometheusConnect:
 
 
 def to_samples(result: Any) -> list[Sample]:
-    """The JSON of an instant vector. Raises QueryRefused for anything else; NaN and Inf pass, they are judged later."""
+    """The JSON of an instant vector. Raises QueryRefusedError for anything else; NaN and Inf pass, they are judged later."""
     if not isinstance(result, list):
-        raise QueryRefused("the answer is no instant vector")
+        raise QueryRefusedError("the answer is no instant vector")
     try:
         return [Sample(dict(item["metric"]), float(item["value"][1])) for item in result]
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise QueryRefused(f"the answer is no instant vector: {type(error).__name__}") from error
+        raise QueryRefusedError(f"the answer is no instant vector: {type(error).__name__}") from error

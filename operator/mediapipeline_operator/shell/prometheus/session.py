@@ -8,7 +8,7 @@ from typing import Any
 
 import requests
 
-from mediapipeline_operator.shell.prometheus.errors import TooLarge, TooSlow, from_response
+from mediapipeline_operator.shell.prometheus.errors import TooLargeError, TooSlowError, from_response
 
 CHUNK_BYTES = 64 * 1024
 
@@ -50,7 +50,7 @@ class BoundedSession(requests.Session):
         for chunk in response.iter_content(CHUNK_BYTES):
             body += chunk
             if len(body) > self._max_bytes:
-                raise TooLarge(f"the answer is larger than {self._max_bytes} bytes")
+                raise TooLargeError(f"the answer is larger than {self._max_bytes} bytes")
             if time.monotonic() > deadline:
-                raise TooSlow(f"the answer did not end within {self._max_seconds:g} s")
+                raise TooSlowError(f"the answer did not end within {self._max_seconds:g} s")
         return bytes(body)

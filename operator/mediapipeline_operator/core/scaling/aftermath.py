@@ -43,7 +43,7 @@ class Timers:
 def timers_after(reading: Reading, choice: Choice) -> Timers:
     """Each step restarts what led to it: its effect must be seen for the full time before the next one.
 
-    Down after up, or down after down, needs a full scaleDown.forSeconds too: one replica every two minutes, not one a tick.
+    Down after up, or down after down, needs a full scaleDown.forSeconds too: one replica in two minutes, not in a tick.
     """
     before, now = reading.situation.before, stamp(reading.situation.now)
     went_up = moves(reading, choice, DecisionAction.UP)

@@ -76,8 +76,9 @@ def _outcome(reading: Reading, choice: Choice) -> Outcome:
 def _actions(reading: Reading, choice: Choice) -> tuple[Action, ...]:
     """The chosen actions, then the re-asserted marks of pods that they do not touch."""
     touched = {action.uid for action in choice.actions if not isinstance(action, SetReplicas)}
-    kept = () if not aftermath.is_carried_out(reading) else drain.reassert(reading.situation)
-    return (*choice.actions, *(action for action in kept if action.uid not in touched))
+    if not aftermath.is_carried_out(reading):
+        return choice.actions
+    return (*choice.actions, *(action for action in drain.reassert(reading.situation) if action.uid not in touched))
 
 
 def _log_due(situation: Situation, state: ScalingState, record: Decision) -> bool:

@@ -42,12 +42,12 @@ def cancel(pod: PodFacts) -> tuple[Action, ...]:
     return (Unmark(pod.name, pod.uid), *request)
 
 
-def _request_drain(pod: PodFacts) -> tuple[Action, ...]:
+def _request_drain(pod: PodFacts) -> tuple[RequestDrain, ...]:
     return (RequestDrain(pod.name, pod.uid, pod.address),) if pod.address else ()
 
 
 def cancellable(situation: Situation) -> tuple[PodFacts, ...]:
-    """Draining pods that are still part of the Deployment's number; the one with the most sessions would block longest."""
+    """Draining pods within the Deployment's number, the one with the most sessions first: it would block longest."""
     leaving = {drain.uid for drain in situation.before.drains if drain.removing}
     pods = [pod for pod in situation.marked if not (situation.surplus and pod.uid in leaving)]
     pods.sort(key=lambda pod: (-(situation.sessions_on(pod) or 0), pod.name))
@@ -128,9 +128,9 @@ def swap(situation: Situation) -> tuple[PodFacts, PodFacts] | None:
     )
 
 
-def reassert(situation: Situation) -> tuple[Action, ...]:
+def reassert(situation: Situation) -> tuple[RequestDrain | RequestUndrain, ...]:
     """Marked pods must drain (a restarted container forgets), unmarked ones must not."""
-    actions: list[Action] = []
+    actions: list[RequestDrain | RequestUndrain] = []
     for pod in situation.live:
         if pod.draining and pod.admin_draining is not True:
             actions.extend(_request_drain(pod))
@@ -171,7 +171,7 @@ def _sessions_of(situation: Situation, uid: str) -> int | None:
 def to_ask(pods: tuple[PodFacts, ...]) -> tuple[str, ...]:
     """Uids of the pods whose own answer the next decision needs, to be asked in the same pass in which it is taken.
 
-    Marked pods always; while one drains, all others too (one may be empty); unready ones, which may be draining unasked.
+    Marked pods always; while one drains, all others too (one may be empty); unready ones, which may drain unasked.
     """
     live = [pod for pod in pods if not pod.terminating and pod.address]
     draining = any(pod.draining for pod in live)

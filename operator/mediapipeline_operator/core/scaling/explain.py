@@ -28,7 +28,7 @@ VERBS = {
 
 
 def sentence(reading: Reading, choice: Choice) -> str:
-    """`up 3→4 because 8.1 % of frames ... for 34 s (limit 5 % for 30 s); 7.0 of 8 sessions a replica; next change ...`"""
+    """`up 3→4 because 8.1 % of frames ... (limit 5 % for 30 s); 7.0 of 8 sessions a replica; next change ...`"""
     parts = [f"{_move(reading, choice)} because {choice.message}", _sessions_text(reading), _not_lower(reading, choice)]
     parts += [_limit_text(reading, limit) for limit in choice.limited]
     parts.append(_next_text(next_scale_up(reading, choice), next_scale_down(reading, choice), reading.situation.now))
@@ -164,8 +164,8 @@ def signals(reading: Reading, choice: Choice) -> list[dict[str, Any]]:
     low, high = latency.scale_down.below_milliseconds, latency.scale_up.above_milliseconds
     rows = [
         _signal("FrameLatency", "Milliseconds", situation.p95_milliseconds, low, high),
-        _signal("MissedFrames", "PerMille", _scaled(situation.miss_upper, 1000), None, 50),
-        _signal("WorstReplicaMissedFrames", "PerMille", _scaled(situation.worst_pod_miss, 1000), None, None),
+        _signal("MissedFrames", "Percent", _scaled(situation.miss_upper, 100), None, 5),
+        _signal("WorstReplicaMissedFrames", "Percent", _scaled(situation.worst_pod_miss, 100), None, None),
         _signal("Sessions", "Sessions", _known_sessions(reading), None, situation.n * reading.capacity),
         _signal("DeviceBusy", "Percent", _scaled(_busiest(reading), 100), None, None),
     ]

@@ -1,4 +1,4 @@
-"""Latency corrects: bounded steps while p95 is above the upper threshold, and the guard against steps that do not help."""
+"""Latency corrects: bounded steps while p95 is above the upper threshold, and a guard against steps without effect."""
 
 from __future__ import annotations
 

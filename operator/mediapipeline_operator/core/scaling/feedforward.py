@@ -29,7 +29,8 @@ def feed_forward(situation: Situation, sessions: int, capacity: int) -> Proposal
     need = needed_replicas(sessions + arrivals + target.buffer, capacity, target.target_utilization_percent)
     extra = f" and {arrivals} more expected" if arrivals else ""
     buffer = f", {target.buffer} free ones to keep" if target.buffer else ""
-    message = f"{sessions} sessions{extra}{buffer} need {need} at {target.target_utilization_percent} % of {capacity} a replica"
+    share = f"{target.target_utilization_percent} % of {capacity} a replica"
+    message = f"{sessions} sessions{extra}{buffer} need {need} replicas at {share}"
     return Proposal(Reason.SESSIONS_NEED_CAPACITY, need, message)
 
 

@@ -222,4 +222,5 @@ def _within_text(reading: Reading) -> str:
         return reading.verdict.message
     p95 = situation.p95_milliseconds
     shown = "above the top bucket" if p95 is None else f"{p95} ms"
-    return f"p95 is {shown} (up above {latency.scale_up.above_milliseconds}, down below {latency.scale_down.below_milliseconds})"
+    high, low = latency.scale_up.above_milliseconds, latency.scale_down.below_milliseconds
+    return f"p95 is {shown} (up above {high} ms, down below {low} ms)"

@@ -47,7 +47,6 @@ class ProblemKind(StrEnum):
     UNAUTHORIZED = "PrometheusUnauthorized"
     QUERY_ERROR = "PrometheusQueryError"
     SEVERAL_SERIES = "SeveralSeries"
-    EMPTY = "NoSeries"
     NOT_CONFIGURED = "PrometheusNotConfigured"
 
 
@@ -155,7 +154,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The outcome after all limits. `from_replicas` and `to_replicas` count serving replicas (draining ones excluded)."""
+    """The outcome after all limits. `from_replicas` and `to_replicas` count serving replicas, without draining ones."""
 
     id: str
     time: datetime

@@ -1,4 +1,4 @@
-"""Words of scaling decisions: data states, actions, reasons, blockers. They are API (status, logs, metrics): never renamed."""
+"""Words of scaling decisions: data states, actions, reasons, blockers. They are API: never renamed."""
 
 from enum import StrEnum
 

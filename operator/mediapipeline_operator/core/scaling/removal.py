@@ -1,4 +1,4 @@
-"""When one replica may leave. A low p95 is necessary, not sufficient: latency is flat up to saturation and then vertical."""
+"""When one replica may leave. A low p95 is necessary, not sufficient: latency is flat, and at saturation vertical."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def healthy_due_at(reading: Reading) -> datetime | None:
 def predict(reading: Reading) -> Prediction | None:
     """The fleet with one replica fewer: same sessions (and those expected), same device time, on n - 1."""
     situation, left = reading.situation, reading.situation.n - 1
-    if left < 1:
-        return None
+    if left < 1 or reading.data_state in (DataState.STARTING, DataState.STALE, DataState.MISSING):
+        return None  # a prediction from nothing would say that nothing is needed
     load = reading.sessions + expected_arrivals(situation) + situation.spec.autoscaling.sessions.buffer
     busy = [share for pod in situation.reporting if (share := situation.of(pod).busy_share) is not None]
     return Prediction(left, load / (left * reading.capacity), sum(busy) / left if busy else None)

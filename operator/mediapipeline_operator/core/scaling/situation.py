@@ -74,7 +74,7 @@ class Situation:
 
     @cached_property
     def starting(self) -> tuple[PodFacts, ...]:
-        """Pods on their way to readiness. One that takes longer than 1.5 times the usual is stuck and no longer counts."""
+        """Pods on their way to readiness. One that takes over 1.5 times the usual is stuck and no longer counts."""
         patience = 1.5 * self.usual_startup_seconds
         return tuple(
             pod for pod in self.unmarked if not pod.ready and (self.now - pod.created).total_seconds() < patience
@@ -87,7 +87,7 @@ class Situation:
 
     @property
     def step_pending(self) -> bool:
-        """Replicas of the last step are on their way; n counts them, and a second step would answer the same load twice."""
+        """Replicas of the last step are on their way; a second step would answer the same load twice."""
         return bool(self.starting or self.uncreated)
 
     def of(self, pod: PodFacts) -> PodSignals:

@@ -1,7 +1,7 @@
-"""What scaling remembers between two ticks. It lives in status.autoscaling alone: a restarted operator knows the same.
+"""What scaling remembers between two ticks. It lives in status.autoscaling alone.
 
-Every time is kept in whole seconds, rounded up when it is taken: what is read back from status equals what was in memory,
-and no wait ever becomes shorter than asked.
+Every time is kept in whole seconds, rounded up when it is taken: what is read back from status equals
+what was in memory (a restarted operator knows the same), and no wait ever becomes shorter than asked.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ class ScalingState:
     drains: tuple[DrainRecord, ...] = ()
     current: HistoryEntry | None = None
     blocked_by: tuple[Blocker, ...] = ()
-    history: tuple[HistoryEntry, ...] = ()
+    history: tuple[HistoryEntry, ...] = ()  # newest last; in status newest first
     notices: tuple[str, ...] = ()  # what has been announced by an event and still holds
 
     @classmethod
     def from_status(cls, status: Mapping[str, Any]) -> ScalingState:
-        """Reads a resource's whole `status`. Values that make no sense are forgotten, which only ever delays a scale-down."""
+        """Reads a resource's whole `status`. Values that make no sense are forgotten: scale-downs wait longer."""
         scaling = _mapping(status.get("autoscaling"))
         timers = _mapping(scaling.get("timers"))
         decision = _mapping(scaling.get("decision"))
@@ -74,7 +74,7 @@ class ScalingState:
             drains=tuple(filter(None, map(_drain, _items(scaling.get("drains"))))),
             current=_entry(decision),
             blocked_by=tuple(filter(None, (_word(Blocker, word) for word in _sequence(decision.get("blockedBy"))))),
-            history=tuple(filter(None, map(_entry, _items(scaling.get("history")))))[-HISTORY_LENGTH:],
+            history=tuple(filter(None, map(_entry, reversed(_items(scaling.get("history"))))))[-HISTORY_LENGTH:],
             notices=tuple(str(notice) for notice in _sequence(scaling.get("notices"))),
         )
 
@@ -89,7 +89,7 @@ class ScalingState:
             feedback=None if self.feedback is None else _feedback_json(self.feedback),
             drains=[_drain_json(drain) for drain in self.drains],
             decision=decision | {"blockedBy": [word.value for word in self.blocked_by]} if decision else None,
-            history=[entry_json(entry) for entry in self.history],
+            history=[entry_json(entry) for entry in reversed(self.history)],
             notices=list(self.notices),
         )
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from mediapipeline_operator.runtime.app import App
 from mediapipeline_operator.runtime.logs import configure_logs
 from mediapipeline_operator.runtime.settings import load_settings
-from mediapipeline_operator.shell.cluster.credentials import NoCredentials
+from mediapipeline_operator.shell.cluster.credentials import NoCredentialsError
 
 
 def main() -> None:
@@ -20,12 +20,12 @@ def main() -> None:
         settings = load_settings(sys.argv[1:])
     except ValidationError as error:
         for item in error.errors():
-            print(f"--{'-'.join(str(part) for part in item['loc'])}: {item['msg']}", file=sys.stderr)  # noqa: T201
+            print(f"--{'-'.join(str(part) for part in item['loc'])}: {item['msg']}", file=sys.stderr)
         sys.exit(2)
     configure_logs(settings.log_format, settings.log_level)
     try:
         asyncio.run(App(settings).run())
-    except (NoCredentials, OSError) as error:
+    except (NoCredentialsError, OSError) as error:
         structlog.get_logger(__name__).error("operator_cannot_start", error=str(error))
         sys.exit(1)
 

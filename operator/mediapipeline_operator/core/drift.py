@@ -19,6 +19,10 @@ Json = Any
 _QUANTITY_MAPS = frozenset({"requests", "limits", "hard"})
 _QUANTITIES = frozenset({"sizeLimit", "storage"})
 _INT_OR_STRING = frozenset({"maxSurge", "maxUnavailable", "minAvailable", "targetPort", "port"})
+# Filled in by the server inside parts that we own as a whole, where managedFields cannot tell ours from its own.
+_SERVER_DEFAULTS = {"fieldRef": {"apiVersion": "v1"}}
+_SERVER_DEFAULTS_ANYWHERE = {"protocol": "TCP"}
+_NOTHING = object()
 _IDENTITY = frozenset({"apiVersion", "kind"})
 
 
@@ -89,13 +93,17 @@ def _digest(value: Json) -> str:
 def _normalised(value: Json, name: str = "", *, quantities: bool = False) -> Json:
     """One form for all spellings of a value: quantities, int-or-string, empty values, the order of named items."""
     if isinstance(value, dict):
-        inside = name in _QUANTITY_MAPS
-        return {
-            key: _normalised(item, key, quantities=inside) for key, item in value.items() if item is not None
-        } or None
+        return _normalised_map(value, name)
     if isinstance(value, list):
         return _ordered([_normalised(item) for item in value]) or None
     return _normalised_scalar(value, name, quantities=quantities)
+
+
+def _normalised_map(value: Mapping[str, Any], name: str) -> Json:
+    quantities = name in _QUANTITY_MAPS
+    defaults = {**_SERVER_DEFAULTS_ANYWHERE, **_SERVER_DEFAULTS.get(name, {})}
+    kept = {key: item for key, item in value.items() if item is not None and defaults.get(key, _NOTHING) != item}
+    return {key: _normalised(item, key, quantities=quantities) for key, item in kept.items()} or None
 
 
 def _normalised_scalar(value: Json, name: str, *, quantities: bool) -> Json:

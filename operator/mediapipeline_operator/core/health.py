@@ -146,14 +146,10 @@ def _monitoring(snapshot: Snapshot) -> Condition:
     why = snapshot.unavailable.get(SERVICE_MONITOR)
     if why is None:
         return Condition(kind, True, "ServiceMonitorAvailable", "")
-    reason = "Forbidden" if why.startswith("403") else "KindMissing"
-    way_out = "allow the operator to manage it" if reason == "Forbidden" else "install the prometheus-operator's CRDs"
-    return Condition(
-        kind,
-        False,
-        reason,
-        f"ServiceMonitor cannot be used: {why}; {way_out}, or set monitoring.serviceMonitor.enabled: false",
-    )
+    forbidden = why.startswith("403")
+    way_out = "allow the operator to manage it" if forbidden else "install the prometheus-operator's CRDs"
+    message = f"ServiceMonitor cannot be used: {why}; {way_out}, or set monitoring.serviceMonitor.enabled: false"
+    return Condition(kind, False, "Forbidden" if forbidden else "KindMissing", message)
 
 
 def _paused(spec: MediaPipelineSpec) -> Condition:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
+from typing import Any
 
 import structlog
 
@@ -22,7 +24,7 @@ from mediapipeline_operator.shell.cluster.writer import Writer
 from mediapipeline_operator.shell.events import EventPoster
 from mediapipeline_operator.shell.lease import Lease
 from mediapipeline_operator.shell.pods import PodAdmin
-from mediapipeline_operator.shell.prometheus import PrometheusReader
+from mediapipeline_operator.shell.prometheus import PrometheusReader, ReaderSettings
 
 _STUCK_SECONDS = 120.0
 
@@ -40,7 +42,7 @@ class App:
         self._cache: ClusterCache | None = None
 
     async def run(self) -> None:
-        """Serves until asked to stop. Raises NoCredentials and OSError (port taken) at start, nothing later."""
+        """Serves until asked to stop. Raises NoCredentialsError and OSError (port taken) at start, nothing later."""
         credentials = load_credentials()
         stop = _stop_event()
         async with AsyncExitStack() as stack:
@@ -51,7 +53,9 @@ class App:
             admin = await stack.enter_async_context(PodAdmin())
             lease = Lease(transport, self._settings.lease(), self._clock)
             stack.push_async_callback(lease.release)
-            outside = self._outside(credentials, transport, admin, lease)
+            reader = self._reader()
+            stack.callback(reader.close)
+            outside = self._outside(credentials, transport, admin, lease, reader)
             log.info("operator_started", version=__version__, server=credentials.server)
             await _until(stop, self._serve(outside, lease))
         log.info("operator_stopped")
@@ -74,7 +78,9 @@ class App:
                 self._metrics.gauges.clear()
                 self._term = None
 
-    def _outside(self, credentials: Credentials, transport: Transport, admin: PodAdmin, lease: Lease) -> Outside:
+    def _outside(
+        self, credentials: Credentials, transport: Transport, admin: PodAdmin, lease: Lease, reader: PrometheusReader
+    ) -> Outside:
         settings = self._settings
         writer = Writer(transport, lambda: lease.held)
         cache = ClusterCache(transport, settings.watched_namespaces, self._touched, self._touch_all, self._clock)
@@ -87,13 +93,19 @@ class App:
             admin=admin,
             writer=writer,
             events=EventPoster(writer, self._clock, lease.identity),
-            reader=PrometheusReader(
-                settings.prometheus_url,
-                token_file=settings.prometheus_token_file or None,
-                ca_file=settings.prometheus_ca_file or None,
-            ),
+            reader=reader,
             metrics=self._metrics,
             clock=self._clock,
+        )
+
+    def _reader(self) -> PrometheusReader:
+        settings = self._settings
+        return PrometheusReader(
+            ReaderSettings(
+                url=settings.prometheus_url,
+                token_file=settings.prometheus_token_file,
+                ca_file=settings.prometheus_ca_file,
+            )
         )
 
     def _transport(self, credentials: Credentials) -> Transport:
@@ -128,12 +140,12 @@ def _stop_event() -> asyncio.Event:
     return stop
 
 
-async def _until(stop: asyncio.Event, work: asyncio._CoroutineLike[None]) -> None:
+async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
     """Runs `work` until `stop`; an end of `work` before that is an error."""
     await _first_of(stop.wait(), work)
 
 
-async def _first_of(*works: asyncio._CoroutineLike[object]) -> None:
+async def _first_of(*works: Coroutine[Any, Any, object]) -> None:
     """Runs all until one ends, cancels the others and waits for them. Raises what the first one raised."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:

@@ -9,7 +9,6 @@ import structlog
 
 from mediapipeline_operator.api import labels
 from mediapipeline_operator.api.pipeline import Key
-from mediapipeline_operator.core.scaling.state import rfc3339
 from mediapipeline_operator.core.model import Apply, ChildRef, ChildState, Delete, Plan, Snapshot
 from mediapipeline_operator.core.scaling.model import (
     Action,
@@ -19,9 +18,10 @@ from mediapipeline_operator.core.scaling.model import (
     SetReplicas,
     Unmark,
 )
+from mediapipeline_operator.core.scaling.state import rfc3339
 from mediapipeline_operator.runtime.metrics import Metrics
 from mediapipeline_operator.shell.cluster.cache import ClusterCache
-from mediapipeline_operator.shell.cluster.errors import ApiError, Conflict, NotFound, Throttled
+from mediapipeline_operator.shell.cluster.errors import ApiError, ConflictError, NotFoundError, ThrottledError
 from mediapipeline_operator.shell.cluster.kinds import BY_NAME
 from mediapipeline_operator.shell.cluster.writer import Writer
 from mediapipeline_operator.shell.pods import PodAdmin
@@ -44,7 +44,7 @@ class Done:
 
 
 class Executor:
-    """Raises NotLeader and Unreachable: nobody knows what of the pass has happened, so it is observed and planned again."""
+    """Raises NotLeaderError and UnreachableError: nobody knows what of the pass has happened, so it is observed and planned again."""
 
     def __init__(self, writer: Writer, cache: ClusterCache, admin: PodAdmin, metrics: Metrics) -> None:
         self._writer = writer
@@ -65,7 +65,7 @@ class Executor:
             for action in plan.actions:
                 await self._act(key, action)
             done.scaled = True
-        except (Conflict, NotFound) as error:
+        except (ConflictError, NotFoundError) as error:
             done.stale = str(error)
         except ApiError as error:
             done.failed[ChildRef("Deployment", key.name)] = error.message
@@ -75,11 +75,11 @@ class Executor:
         for apply in plan.applies:
             try:
                 await self._apply(apply, done)
-            except (Conflict, NotFound):
+            except (ConflictError, NotFoundError):
                 raise
             except ApiError as error:
                 done.failed[apply.ref] = error.message
-                done.retry_after_seconds = error.retry_after_seconds if isinstance(error, Throttled) else None
+                done.retry_after_seconds = error.retry_after_seconds if isinstance(error, ThrottledError) else None
                 log.warning("apply_failed", pipeline=str(key), child=str(apply.ref), error=str(error))
 
     async def _apply(self, apply: Apply, done: Done) -> None:
@@ -115,7 +115,7 @@ class Executor:
         child = self._deployment(key)
         state = child.deployment
         if state is None or (expect is not None and state.replicas != expect):
-            raise Conflict(409, "Conflict", f"replicas of {child.ref} changed before they could be set")
+            raise ConflictError(409, "Conflict", f"replicas of {child.ref} changed before they could be set")
         if state.replicas == replicas:
             return
         scale = await self._writer.scale(key.namespace, key.name, replicas, child.resource_version)
@@ -133,7 +133,7 @@ class Executor:
         children = self._cache.children(key.namespace, key.name)
         child = next((item for item in children if item.ref == ChildRef("Deployment", key.name)), None)
         if child is None:
-            raise NotFound(404, "NotFound", f"Deployment {key.name} is gone")
+            raise NotFoundError(404, "NotFound", f"Deployment {key.name} is gone")
         return child
 
     async def _mark(self, key: Key, pod: str, uid: str, marks: Mapping[str, Mapping[str, str | None]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -36,10 +36,10 @@ class HealthServer:
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
 
-def _checked(check: Check) -> Callable[[web.Request], web.StreamResponse]:
-    async def answer(request: web.Request) -> web.Response:
+def _checked(check: Check) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def answer(request: web.Request) -> web.StreamResponse:
         reasons = check()
         body = {"status": "unavailable" if reasons else "ok", "reasons": reasons}
         return web.json_response(body, status=503 if reasons else 200)
 
-    return answer  # type: ignore[return-value]  aiohttp's handler type is wider than it says
+    return answer

@@ -30,7 +30,7 @@ def configure_logs(log_format: str, level: str) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _renderer(log_format)],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(log_format)],
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
@@ -38,10 +38,16 @@ def configure_logs(log_format: str, level: str) -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def _renderer(log_format: str) -> Processor:
+def _renderers(log_format: str) -> list[Processor]:
     if log_format == "json":
-        return structlog.processors.JSONRenderer(sort_keys=False)
-    return _text_line
+        return [_without_sentence, structlog.processors.JSONRenderer(sort_keys=False)]
+    return [_text_line]
+
+
+def _without_sentence(logger: Any, name: str, event: EventDict) -> EventDict:
+    """The sentence of the text form says nothing that the fields do not."""
+    event.pop("text", None)
+    return event
 
 
 def _text_line(logger: Any, name: str, event: EventDict) -> str:

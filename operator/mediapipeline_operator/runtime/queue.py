@@ -19,7 +19,7 @@ _IDLE_SECONDS = 3600.0
 log = structlog.get_logger(__name__)
 
 
-class PassIncomplete(Exception):
+class PassIncompleteError(Exception):
     """A pass that ended in an orderly way but has to be repeated soon; `detail` says what is open."""
 
     def __init__(self, detail: str, retry_after_seconds: float | None = None) -> None:
@@ -125,9 +125,9 @@ class WorkQueue:
         try:
             async with asyncio.timeout(_PASS_SECONDS):
                 requeue_after = await self._work(key)
-        except PassIncomplete as incomplete:
+        except PassIncompleteError as incomplete:
             self._retry(key, "incomplete", str(incomplete), incomplete.retry_after_seconds)
-        except Exception as error:  # noqa: BLE001  one pipeline's trouble must never stop the others
+        except Exception as error:
             log.exception("pass_failed", pipeline=str(key))
             self._retry(key, "error", repr(error), None)
         else:

@@ -21,9 +21,9 @@ from mediapipeline_operator.runtime.executor import Done, Executor
 from mediapipeline_operator.runtime.metrics import Metrics
 from mediapipeline_operator.runtime.observer import Observer
 from mediapipeline_operator.runtime.pipelines import Pipelines, Unreadable
-from mediapipeline_operator.runtime.queue import PassIncomplete
+from mediapipeline_operator.runtime.queue import PassIncompleteError
 from mediapipeline_operator.shell.clock import Clock
-from mediapipeline_operator.shell.cluster.errors import ClusterError, Conflict, NotFound, NotLeader
+from mediapipeline_operator.shell.cluster.errors import ClusterError, ConflictError, NotFoundError, NotLeaderError
 from mediapipeline_operator.shell.cluster.writer import Writer
 from mediapipeline_operator.shell.events import EventAbout, EventPoster
 
@@ -63,7 +63,7 @@ class Reconciler:
         self._remembered: dict[Key, _Remembered] = {}
 
     async def reconcile(self, key: Key) -> float | None:
-        """One pass. Returns after how many seconds to come again; raises PassIncomplete when something is left to do."""
+        """One pass. Returns after how many seconds to come again; raises PassIncompleteError when something is left to do."""
         try:
             known = self._tools.pipelines.get(key)
             if known is None:
@@ -73,10 +73,10 @@ class Reconciler:
                 await self._reject(known)
                 return None
             return await self._pass(known)
-        except NotLeader:
+        except NotLeaderError:
             return _NOT_LEADING_SECONDS
         except ClusterError as error:
-            raise PassIncomplete(str(error), getattr(error, "retry_after_seconds", None)) from error
+            raise PassIncompleteError(str(error), getattr(error, "retry_after_seconds", None)) from error
 
     async def _pass(self, pipeline: MediaPipeline) -> float | None:
         remembered = self._remember(pipeline)
@@ -88,7 +88,7 @@ class Reconciler:
         remembered.memory = _after(remembered.memory, wanted, done)
         await self._report(snapshot, wanted, done, remembered)
         if done.stale or done.failed:
-            raise PassIncomplete(done.stale or str(done.failed), done.retry_after_seconds)
+            raise PassIncompleteError(done.stale or str(done.failed), done.retry_after_seconds)
         return wanted.requeue_after_seconds
 
     async def _observe_and_plan(self, pipeline: MediaPipeline, memory: Memory) -> tuple[Snapshot, Plan]:
@@ -131,7 +131,7 @@ class Reconciler:
         tools = self._tools
         try:
             live = await tools.writer.apply_status(key.namespace, key.name, uid, body)
-        except (NotFound, Conflict) as error:
+        except (NotFoundError, ConflictError) as error:
             log.info("pipeline_gone", pipeline=str(key), detail=str(error))
             tools.pipelines.remove(key, uid)
             self._forget(key)
@@ -150,7 +150,7 @@ class Reconciler:
 
     def _explain(self, key: Key, outcome: Outcome) -> None:
         write = log.info if outcome.log_due else log.debug
-        write("scaling_decision", text=outcome.text, **outcome.log)
+        write("scaling_decision", pipeline=str(key), text=f"{key.name}: {outcome.text}", **outcome.log)
         self._tools.metrics.gauges.replace(key, outcome.metrics)
         if outcome.log_due:
             decision = outcome.decision

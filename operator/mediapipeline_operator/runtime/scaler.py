@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from typing import Protocol
 
 import structlog
@@ -24,9 +23,7 @@ log = structlog.get_logger(__name__)
 class SignalReader(Protocol):
     """shell.prometheus, or a stand-in. Never raises; what went wrong is in the Signals."""
 
-    async def read(
-        self, pipelines: Sequence[tuple[Key, MediaPipelineSpec]], now: datetime
-    ) -> Mapping[Key, Signals]: ...
+    async def read(self, pipelines: Sequence[tuple[Key, MediaPipelineSpec]]) -> Mapping[Key, Signals]: ...
 
 
 class Scaler:
@@ -73,7 +70,7 @@ class Scaler:
         if not known:
             self._signals = {}
             return
-        self._signals = await self._reader.read(known, self._clock.now())
+        self._signals = await self._reader.read(known)
         self._metrics.tick_seconds.observe(self._clock.monotonic() - started)
         for key, _ in known:
             self._enqueue(key)

@@ -17,7 +17,7 @@ import structlog
 
 from mediapipeline_operator.shell.backoff import jittered
 from mediapipeline_operator.shell.clock import Clock
-from mediapipeline_operator.shell.cluster.errors import ClusterError, Conflict, NotFound
+from mediapipeline_operator.shell.cluster.errors import ClusterError, ConflictError, NotFoundError
 from mediapipeline_operator.shell.cluster.kinds import LEASE
 from mediapipeline_operator.shell.cluster.transport import Transport
 
@@ -98,7 +98,7 @@ class Lease:
                 if not self._free():
                     return False
             await self._put(self._settings.identity, round(self._settings.duration_seconds))
-        except Conflict:
+        except ConflictError:
             self._record = {}
             return False
         except ClusterError as error:
@@ -110,7 +110,7 @@ class Lease:
     async def _look(self) -> None:
         try:
             found = await self._transport.request("GET", self._path())
-        except NotFound:
+        except NotFoundError:
             found = {}
         if found.get("metadata", {}).get("resourceVersion") != self._version():
             self._record_seen = self._clock.monotonic()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kubernetes import client, config
 
 
-class NoCredentials(Exception):
+class NoCredentialsError(Exception):
     """Neither a service account nor a kubeconfig is there."""
 
 
@@ -42,15 +42,15 @@ class Credentials:
 
 
 def load_credentials() -> Credentials:
-    """The pod's service account, else KUBECONFIG or ~/.kube/config. Raises NoCredentials with both reasons."""
+    """The pod's service account, else KUBECONFIG or ~/.kube/config. Raises NoCredentialsError with both reasons."""
     configuration = client.Configuration()
     try:
-        config.load_incluster_config(client_configuration=configuration)
+        config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
     except config.ConfigException as in_cluster:
         try:
-            config.load_kube_config(client_configuration=configuration)
+            config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         except (config.ConfigException, OSError) as kubeconfig:
-            raise NoCredentials(
+            raise NoCredentialsError(
                 f"no way to reach a cluster: in a pod: {in_cluster}; by kubeconfig: {kubeconfig}; "
                 "run in a pod with a service account, or set KUBECONFIG to a readable file"
             ) from kubeconfig

@@ -1,15 +1,15 @@
 """What can go wrong between us and the API server.
 
 ClusterError                 anything below
- ├─ Unreachable              no answer: refused, reset, timed out; a write may have happened all the same, so observe before the next
+ ├─ UnreachableError              no answer: refused, reset, timed out; a write may have happened all the same, so observe before the next
  └─ ApiError                 an answer with an error status
-     ├─ Unauthorized  401    credentials are refused
-     ├─ Forbidden     403    RBAC or admission says no
-     ├─ NotFound      404    the object, or its kind, does not exist
-     ├─ Conflict      409    the object changed since it was observed
-     ├─ Gone          410    a list or watch must start over
-     └─ Throttled     429    come back after `retry_after_seconds`
-NotLeader                    the lease is not held safely enough to start a write
+     ├─ UnauthorizedError  401    credentials are refused
+     ├─ ForbiddenError     403    RBAC or admission says no
+     ├─ NotFoundError      404    the object, or its kind, does not exist
+     ├─ ConflictError      409    the object changed since it was observed
+     ├─ GoneError          410    a list or watch must start over
+     └─ ThrottledError     429    come back after `retry_after_seconds`
+NotLeaderError                    the lease is not held safely enough to start a write
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class ClusterError(Exception):
     """The API server could not be asked, or said no."""
 
 
-class Unreachable(ClusterError):
+class UnreachableError(ClusterError):
     """No usable answer came in time."""
 
 
-class NotLeader(ClusterError):
+class NotLeaderError(ClusterError):
     """This process may not write now."""
 
 
@@ -41,31 +41,38 @@ class ApiError(ClusterError):
         self.retry_after_seconds = retry_after_seconds
 
 
-class Unauthorized(ApiError):
+class UnauthorizedError(ApiError):
     pass
 
 
-class Forbidden(ApiError):
+class ForbiddenError(ApiError):
     pass
 
 
-class NotFound(ApiError):
+class NotFoundError(ApiError):
     pass
 
 
-class Conflict(ApiError):
+class ConflictError(ApiError):
     pass
 
 
-class Gone(ApiError):
+class GoneError(ApiError):
     pass
 
 
-class Throttled(ApiError):
+class ThrottledError(ApiError):
     pass
 
 
-_BY_STATUS = {401: Unauthorized, 403: Forbidden, 404: NotFound, 409: Conflict, 410: Gone, 429: Throttled}
+_BY_STATUS = {
+    401: UnauthorizedError,
+    403: ForbiddenError,
+    404: NotFoundError,
+    409: ConflictError,
+    410: GoneError,
+    429: ThrottledError,
+}
 
 
 def api_error(status: int, body: Mapping[str, Any], retry_after_seconds: float | None = None) -> ApiError:

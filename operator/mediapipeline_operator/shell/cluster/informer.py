@@ -14,7 +14,14 @@ import structlog
 from mediapipeline_operator.api import labels
 from mediapipeline_operator.shell.backoff import Backoff, jittered
 from mediapipeline_operator.shell.clock import Clock
-from mediapipeline_operator.shell.cluster.errors import ClusterError, Forbidden, Gone, NotFound, Throttled, api_error
+from mediapipeline_operator.shell.cluster.errors import (
+    ClusterError,
+    ForbiddenError,
+    GoneError,
+    NotFoundError,
+    ThrottledError,
+    api_error,
+)
 from mediapipeline_operator.shell.cluster.kinds import Kind
 from mediapipeline_operator.shell.cluster.store import PipelineName, Store, T
 from mediapipeline_operator.shell.cluster.transport import Transport
@@ -24,7 +31,7 @@ _LIST_TIMEOUT_SECONDS = 30.0
 _WATCH_SECONDS = 300  # asked of the server, so that load moves between its replicas
 _SILENCE_SECONDS = 90.0  # bookmarks come every minute; a longer silence is a half-open connection
 _RESYNC_SECONDS = 900.0
-_UNAVAILABLE_RETRY_SECONDS = 15.0
+_UNAVAILABLE_RETRY_SECONDS = 10.0
 
 log = structlog.get_logger(__name__)
 
@@ -63,17 +70,18 @@ class Informer(Generic[T]):
             try:
                 await self._list()
                 await self._watch_until_stale()
-            except (NotFound, Forbidden) as error:
-                self._mark(f"{error.status} {error.message}")
+            except (NotFoundError, ForbiddenError) as error:
+                missing = isinstance(error, NotFoundError)
+                self._mark("the cluster has no such kind" if missing else f"403 {error.message}")
                 await asyncio.sleep(jittered(_UNAVAILABLE_RETRY_SECONDS, 0.3))
-            except Gone:
+            except GoneError:
                 log.info("watch_expired", kind=self.kind.name)
             except ClusterError as error:
                 await self._wait(error)
 
     async def _wait(self, error: ClusterError) -> None:
         delay = self._backoff.next_seconds()
-        if isinstance(error, Throttled) and error.retry_after_seconds:
+        if isinstance(error, ThrottledError) and error.retry_after_seconds:
             delay = max(delay, error.retry_after_seconds)
         log.warning("cluster_unreachable", kind=self.kind.name, error=str(error), retry_seconds=round(delay, 1))
         await asyncio.sleep(delay)
@@ -100,7 +108,7 @@ class Informer(Generic[T]):
             try:
                 await self._watch()
                 self._backoff.reset()
-            except (NotFound, Forbidden, Gone):
+            except (NotFoundError, ForbiddenError, GoneError):
                 raise
             except ClusterError as error:
                 await self._wait(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mediapipeline_operator.shell.cluster.errors import NotFound
+from mediapipeline_operator.shell.cluster.errors import NotFoundError
 from mediapipeline_operator.shell.cluster.kinds import Kind
 from mediapipeline_operator.shell.cluster.transport import Transport
 
@@ -13,6 +13,6 @@ async def read(transport: Transport, kind: Kind, namespace: str, name: str) -> d
     """The live object with its kind, None when there is none (or no such kind). Raises ClusterError."""
     try:
         found = await transport.request("GET", kind.item(namespace, name))
-    except NotFound:
+    except NotFoundError:
         return None
     return {**found, "kind": kind.name}

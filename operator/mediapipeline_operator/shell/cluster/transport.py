@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 
 from mediapipeline_operator.shell.cluster.credentials import Credentials
-from mediapipeline_operator.shell.cluster.errors import Unreachable, api_error
+from mediapipeline_operator.shell.cluster.errors import UnreachableError, api_error
 
 Query = Mapping[str, str | int]
 _CONNECTIONS = 32
@@ -46,7 +46,7 @@ class Transport:
         content_type: str = "application/json",
         timeout_seconds: float | None = None,
     ) -> dict[str, Any]:
-        """One request, its JSON answer. Raises ApiError by status, Unreachable when no answer came in time."""
+        """One request, its JSON answer. Raises ApiError by status, UnreachableError when no answer came in time."""
         timeout = aiohttp.ClientTimeout(total=timeout_seconds or self.request_timeout_seconds)
         data = None if body is None else json.dumps(body).encode()
         headers = self._headers({} if data is None else {"Content-Type": content_type})
@@ -56,10 +56,10 @@ class Transport:
             ) as response:
                 return await _answer(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unreachable(f"{method} {path}: {error or type(error).__name__}") from error
+            raise UnreachableError(f"{method} {path}: {error or type(error).__name__}") from error
 
     async def lines(self, path: str, query: Query, *, silence_seconds: float) -> AsyncIterator[dict[str, Any]]:
-        """The JSON lines of a watch. Ends when the server ends it; raises Unreachable after `silence_seconds` without a line."""
+        """The JSON lines of a watch. Ends when the server ends it; raises UnreachableError after `silence_seconds` without a line."""
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=self.request_timeout_seconds, sock_read=silence_seconds
         )
@@ -73,7 +73,7 @@ class Transport:
                     if line.strip():
                         yield json.loads(line)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise Unreachable(f"watch {path}: {error or type(error).__name__}") from error
+            raise UnreachableError(f"watch {path}: {error or type(error).__name__}") from error
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:

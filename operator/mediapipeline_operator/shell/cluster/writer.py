@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mediapipeline_operator.api import labels
-from mediapipeline_operator.shell.cluster.errors import NotLeader
+from mediapipeline_operator.shell.cluster.errors import NotLeaderError
 from mediapipeline_operator.shell.cluster.kinds import BY_NAME, DEPLOYMENT, EVENT, PIPELINE, POD, Kind
 from mediapipeline_operator.shell.cluster.transport import Transport
 
@@ -18,7 +18,7 @@ _FORCE = {"fieldManager": labels.MANAGER, "force": "true", "fieldValidation": "S
 
 
 class Writer:
-    """Raises NotLeader, ApiError (Conflict: observe again) or Unreachable (the write may have happened: observe again)."""
+    """Raises NotLeaderError, ApiError (ConflictError: observe again) or UnreachableError (the write may have happened: observe again)."""
 
     def __init__(self, transport: Transport, may_write: Callable[[], bool]) -> None:
         self._transport = transport
@@ -81,5 +81,5 @@ class Writer:
         self, method: str, path: str, body: Mapping[str, Any], content_type: str, query: Mapping[str, str]
     ) -> Json:
         if not self._may_write():
-            raise NotLeader(f"{method} {path}: the lease is not held, or was not renewed in time")
+            raise NotLeaderError(f"{method} {path}: the lease is not held, or was not renewed in time")
         return await self._transport.request(method, path, query=query, body=body, content_type=content_type)

@@ -1,7 +1,8 @@
 """kopf watches the MediaPipelines, and does nothing else: each event goes to our own books, keys to our own queue.
 
-kopf ends its operator for a single 403, a deleted CRD or a broken watch, and when it ends it cancels every task of its event loop.
-So it has a loop and a thread of its own, and is started again, with a jittered back-off, for as long as this process leads.
+kopf ends its operator for a single 403, a deleted CRD or a broken watch, and when it ends it cancels every task of its
+event loop. So it has a loop and a thread of its own, and is started again, with a jittered back-off, for as long as
+this process leads.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""One reconcile: observe -> plan -> execute -> status. The queue calls it for one key at a time; nothing here depends on why."""
+"""One reconcile: observe -> plan -> execute -> status.
+
+The queue calls it for one key at a time; nothing here depends on why.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,10 @@ class Reconciler:
         self._remembered: dict[Key, _Remembered] = {}
 
     async def reconcile(self, key: Key) -> float | None:
-        """One pass. Returns after how many seconds to come again; raises PassIncompleteError when something is left to do."""
+        """One pass.
+
+        Returns after how many seconds to come again; raises PassIncompleteError when something is left to do.
+        """
         try:
             known = self._tools.pipelines.get(key)
             if known is None:
@@ -92,7 +98,9 @@ class Reconciler:
         return wanted.requeue_after_seconds
 
     async def _observe_and_plan(self, pipeline: MediaPipeline, memory: Memory) -> tuple[Snapshot, Plan]:
-        """Plans on what the caches know; looks closer where the plan would create something or needs a pod's own word."""
+        """Plans on what the caches know; looks closer where the plan would create something or needs a pod's own
+        word.
+        """
         tools = self._tools
         snapshot = tools.observer.snapshot(pipeline, memory, tools.signals(pipeline.key))
         wanted = plan(snapshot, tools.build, tick_seconds=tools.tick_seconds)

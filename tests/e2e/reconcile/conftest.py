@@ -1,4 +1,6 @@
-"""The operator as a real process against the real API server, in a namespace and with a Lease of its own for each test."""
+"""The operator as a real process against the real API server, in a namespace and with a Lease of its own for each
+test.
+"""
 
 import os
 import signal
@@ -214,7 +216,7 @@ def start_operator(namespace: str, kubeconfig: Path, tmp_path: Path) -> Iterator
     yield start
     for operator in running:
         operator.kill()
-        print(f"--- {operator.log.name}\n{operator.log.read_text()[-8000:]}")  # noqa: T201  shown by pytest on failure
+        print(f"--- {operator.log.name}\n{operator.log.read_text()[-8000:]}")
 
 
 def _flags(namespace: str, port: int) -> tuple[str, ...]:

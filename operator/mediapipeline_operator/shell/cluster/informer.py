@@ -1,5 +1,6 @@
-"""List and watch of one kind: pages, bookmarks, silence time-out, relist after 410 with deletions found, resync, endless back-off.
+"""List and watch of one kind.
 
+Pages, bookmarks, a time-out for silence, a relist after 410 that finds deletions, a jittered resync, endless back-off.
 A kind that the cluster lacks (404) or forbids (403) is marked unavailable and asked for again every now and then.
 """
 
@@ -103,7 +104,10 @@ class Informer(Generic[T]):
         self._mark(None)
 
     async def _watch_until_stale(self) -> None:
-        """Watches again and again from the last version, until it is time for a resync. Raises when a relist is needed."""
+        """Watches again and again from the last version, until it is time for a resync.
+
+        Raises when a relist is needed.
+        """
         while self._clock.monotonic() < self._relist_at:
             try:
                 await self._watch()

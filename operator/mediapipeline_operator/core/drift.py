@@ -60,7 +60,7 @@ def _project(value: Json, fields: Mapping[str, Any]) -> Json:
     """The part of `value` under the field set `fields` (fieldsV1). A leaf is owned with all that it holds."""
     children = {path: below for path, below in fields.items() if path != "."}
     if not children:
-        return value
+        return "" if value is None else value  # owned, and dropped by the server because it was empty
     if any(path.startswith("f:") for path in children):
         return _project_map(value, children)
     return list(_project_list(value, children))

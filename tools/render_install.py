@@ -79,7 +79,9 @@ def main() -> int:
         if not check:
             path.write_text(text, encoding="utf-8")
     for path in stale:
-        sys.stderr.write(f"{path.relative_to(ROOT)} {'is not current: run tools/render_install.py' if check else 'written'}\n")
+        sys.stderr.write(
+            f"{path.relative_to(ROOT)} {'is not current: run tools/render_install.py' if check else 'written'}\n"
+        )
     return 1 if stale and check else 0
 
 

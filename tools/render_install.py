@@ -1,7 +1,7 @@
-"""Writes what is generated for installing: crds/, the chart's CRD template and install.yaml: `python tools/render_install.py`.
+"""Writes what is generated for installing: crds/, the chart's CRD template and install.yaml.
 
-`--check` changes nothing and fails when a file is not current. Helm renders the chart: $HELM, else the one that the local
-cluster uses (found on PATH, in the cache, or built once).
+`python tools/render_install.py`; with `--check` it changes nothing and fails when a file is not current. Helm renders
+the chart: $HELM, else the one that the local cluster uses (found on PATH, in the cache, or built once).
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The CRD on a real API server: each rule accepts and rejects, messages name fields, defaults are those of the models."""
+"""The CRD on a real API server: each rule accepts and rejects, messages name fields, defaults are the models'."""
 
 import copy
 import subprocess
@@ -16,15 +16,17 @@ from mediapipeline_operator.api.spec import LATENCY_BUCKETS_MILLISECONDS, MediaP
 
 Json = dict[str, Any]
 Kubectl = Callable[..., "subprocess.CompletedProcess[str]"]
+Eventually = Callable[..., Any]
 ROOT = Path(__file__).parents[2]
 GROUP = "/apis/media.rtcscale.dev/v1alpha1"
 
 
 @pytest.fixture(scope="module")
-def definition(kubectl: Kubectl) -> None:
+def definition(kubectl: Kubectl, eventually: Eventually) -> None:
     """The CRD of crds/, served."""
     kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
-    kubectl("wait", "--for=condition=Established", "crd/mediapipelines.media.rtcscale.dev", "--timeout=30s")
+    listing = ("get", "mediapipelines.media.rtcscale.dev", "--all-namespaces")
+    eventually(lambda: kubectl(*listing, check=False).returncode == 0, "the CRD to be served")
 
 
 @pytest.fixture
@@ -190,12 +192,11 @@ def two_profiles(api: httpx.Client, namespace: str, kubectl: Kubectl) -> Iterato
     spec = other["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
     spec["properties"]["profile"]["enum"].append("Voice")
     kubectl("apply", "--server-side", "-f", "-", input=yaml.safe_dump(other))
-    kubectl("wait", "--for=condition=Established", f"crd/{other['metadata']['name']}", "--timeout=30s")
     yield f"/apis/profiles.example.com/v1alpha1/namespaces/{namespace}/mediapipelines"
     kubectl("delete", "crd", other["metadata"]["name"], "--wait=false")
 
 
-def test_the_profile_is_immutable(api: httpx.Client, two_profiles: str, eventually: Callable[..., Any]) -> None:
+def test_the_profile_is_immutable(api: httpx.Client, two_profiles: str, eventually: Eventually) -> None:
     obj = pipeline() | {"apiVersion": "profiles.example.com/v1alpha1"}
     eventually(lambda: api.post(two_profiles, json=obj).status_code in (201, 409), "the other group")
     change(api, two_profiles, {"profile": "Video", "paused": True}).raise_for_status()
@@ -259,7 +260,8 @@ def test_each_example_applies_as_it_stands(kubectl: Kubectl, definition: None, e
     again = kubectl("apply", "-f", str(example)).stdout
     assert "mediapipeline" in again
     assert "unchanged" in again
-    kubectl("delete", "-f", str(example), "--wait=false")
+    for space in spaces:
+        kubectl("delete", "mediapipelines", "--all", "--namespace", space)
 
 
 def test_scale_works_with_engine_none(api: httpx.Client, kubectl: Kubectl, pipelines: str, namespace: str) -> None:

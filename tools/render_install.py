@@ -1,7 +1,7 @@
-"""Writes what is generated for installing: crds/, the chart's CRD template and install.yaml: `python tools/render_install.py`.
+"""Writes what is generated for installing: crds/, the chart's CRD template and install.yaml.
 
-`--check` changes nothing and fails when a file is not current. Helm renders the chart: $HELM, else the one that the local
-cluster uses (found on PATH, in the cache, or built once).
+`python tools/render_install.py`; with `--check` it changes nothing and fails when a file is not current. Helm renders
+the chart: $HELM, else the one that the local cluster uses (found on PATH, in the cache, or built once).
 """
 
 import argparse
@@ -79,7 +79,9 @@ def main() -> int:
         if not check:
             path.write_text(text, encoding="utf-8")
     for path in stale:
-        sys.stderr.write(f"{path.relative_to(ROOT)} {'is not current: run tools/render_install.py' if check else 'written'}\n")
+        sys.stderr.write(
+            f"{path.relative_to(ROOT)} {'is not current: run tools/render_install.py' if check else 'written'}\n"
+        )
     return 1 if stale and check else 0
 
 

@@ -75,8 +75,15 @@ class PipelineWatch:
             await ended.wait()
         finally:
             stop.set()
+            await self._ended_in_time(ended)
+
+    async def _ended_in_time(self, ended: asyncio.Event) -> None:
+        """A thread that does not end is left behind: it is a daemon, and only reads."""
+        try:
             async with asyncio.timeout(_STOP_SECONDS):
                 await ended.wait()
+        except TimeoutError:
+            log.warning("watch_did_not_stop", kind=labels.KIND, seconds=_STOP_SECONDS)
 
     async def _operator(self, loop: asyncio.AbstractEventLoop, stop: threading.Event) -> None:
         await kopf.operator(

@@ -87,8 +87,10 @@ class Reconciler:
     async def _pass(self, pipeline: MediaPipeline) -> float | None:
         remembered = self._remember(pipeline)
         snapshot, wanted = await self._observe_and_plan(pipeline, remembered.memory)
-        if pipeline.deleting or (_creates(wanted) and not await self._tools.observer.exists(pipeline)):
-            log.info("pipeline_gone", pipeline=str(pipeline.key))
+        if pipeline.deleting:
+            return None
+        if _creates(wanted) and not await self._tools.observer.exists(pipeline):
+            self._drop(pipeline.key, pipeline.uid, "nothing is created for it")
             return None
         done = await self._tools.executor.execute(snapshot, wanted)
         remembered.memory = _after(remembered.memory, wanted, done)
@@ -140,9 +142,7 @@ class Reconciler:
         try:
             live = await tools.writer.apply_status(key.namespace, key.name, uid, body)
         except (NotFoundError, ConflictError) as error:
-            log.info("pipeline_gone", pipeline=str(key), detail=str(error))
-            tools.pipelines.remove(key, uid)
-            self._forget(key)
+            self._drop(key, uid, str(error))
             return
         tools.metrics.writes.labels("MediaPipeline", "status").inc()
         tools.pipelines.put(live)
@@ -177,6 +177,12 @@ class Reconciler:
             self._remembered[pipeline.key] = known
         return known
 
+    def _drop(self, key: Key, uid: str, detail: str) -> None:
+        """Forgets a pipeline whose deletion the watch has not told, or not yet."""
+        log.info("pipeline_gone", pipeline=str(key), detail=detail)
+        self._tools.pipelines.remove(key, uid)
+        self._forget(key)
+
     def _forget(self, key: Key) -> None:
         self._remembered.pop(key, None)
         self._tools.metrics.gauges.forget(key)
@@ -194,5 +200,5 @@ def _after(memory: Memory, wanted: Plan, done: Done) -> Memory:
         state=wanted.outcome.state if wanted.outcome is not None and decided else memory.state,
         converged=memory.converged if done.stale else {**memory.converged, **converged},
         unrepairable={**memory.unrepairable, **done.unrepairable},
-        applied_generation=max(memory.applied_generation, done.applied_generation),
+        applied_generation=done.applied_generation or memory.applied_generation,
     )

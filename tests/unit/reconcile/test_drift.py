@@ -121,9 +121,7 @@ def test_the_order_of_arguments_matters() -> None:
     assert _drifted(live)
 
 
-@pytest.mark.parametrize(
-    "entry", [{"manager": "kubectl"}, {"operation": "Update"}, {"subresource": "status"}], ids=str
-)
+@pytest.mark.parametrize("entry", [{"manager": "kubectl"}, {"operation": "Update"}, {"subresource": "status"}], ids=str)
 def test_only_our_own_apply_counts(entry: dict[str, str]) -> None:
     live = _live()
     live["metadata"]["managedFields"][0] |= entry

@@ -31,6 +31,7 @@ _PAGE = 500
 _LIST_TIMEOUT_SECONDS = 30.0
 _WATCH_SECONDS = 300  # asked of the server, so that load moves between its replicas
 _SILENCE_SECONDS = 90.0  # bookmarks come every minute; a longer silence is a half-open connection
+_PAUSE_SECONDS = 0.5  # between two watches, should something in between end each of them at once
 _RESYNC_SECONDS = 900.0
 _UNAVAILABLE_RETRY_SECONDS = 10.0
 
@@ -111,7 +112,7 @@ class Informer(Generic[T]):
         while self._clock.monotonic() < self._relist_at:
             try:
                 await self._watch()
-                self._backoff.reset()
+                await asyncio.sleep(jittered(_PAUSE_SECONDS, 0.5))
             except (NotFoundError, ForbiddenError, GoneError):
                 raise
             except ClusterError as error:

@@ -57,12 +57,22 @@ class Operator:
     def leads(self) -> bool:
         return "leadership_acquired" in self.log.read_text()
 
+    def has_decided(self) -> bool:
+        """Whether it has looked at a pipeline's scaling."""
+        try:
+            return "mediapipeline_autoscaler_desired_replicas{" in httpx.get(self._url("/metrics"), timeout=2).text
+        except httpx.HTTPError:
+            return False
+
     def get(self, path: str) -> int:
         """HTTP status of the health server."""
         try:
-            return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=2).status_code
+            return httpx.get(self._url(path), timeout=2).status_code
         except httpx.HTTPError:
             return 0
+
+    def _url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
 
 
 class World:

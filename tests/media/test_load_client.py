@@ -73,7 +73,7 @@ async def test_frames_come_back_with_their_numbers_and_without_the_effect_from_a
     assert one.anchored_by == "number"
     assert (one.numbers_wrong, one.numbers_unreadable, one.frames_undecodable, one.unmatched) == (0, 0, 0, 0)
     assert one.numbers_right >= 20
-    assert set(one.verdicts) == {"not-seen"}, one.last_verdict_reason
+    assert set(one.verdicts) == {"not seen"}, one.last_verdict_reason
     milliseconds = one.as_json()["round_trip_milliseconds"]["p50"]
     assert milliseconds > 1000 / 15, "a stock receiver hands a frame on when the next one comes: one frame later"
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Answer = Literal["seen", "not-seen", "unclear"]
+Answer = Literal["seen", "not seen", "unclear"]
 
 _SEEN_FROM, _NOT_SEEN_TO = 0.6, 0.25  # share of the expected change that was measured
 
@@ -40,7 +40,7 @@ class PatchReading:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`seen` when every stage's change is there, `not-seen` when one is missing, else `unclear`."""
+    """`seen` when every stage's change is there, `not seen` when one is missing, else `unclear`."""
 
     answer: Answer
     reason: str
@@ -63,7 +63,7 @@ class _Change:
     def answer(self) -> Answer:
         if self.share >= _SEEN_FROM:
             return "seen"
-        return "not-seen" if self.share <= _NOT_SEEN_TO else "unclear"
+        return "not seen" if self.share <= _NOT_SEEN_TO else "unclear"
 
     def __str__(self) -> str:
         return f"{self.what} {self.measured:.2f} (unprocessed {self.without:.2f}, expected {self.expected:.2f})"
@@ -137,7 +137,7 @@ def effect_seen(before: PatchReading, after: PatchReading, stages: Sequence[Mapp
 
     stages: as in a MediaPipeline, [{"effect": "GaussianBlur", "parameters": {"radius": 7}}, ...]. Stages whose effect
     leaves no measurable trace (Passthrough and unknown ones) are passed over; when none is left the answer is
-    `not-seen`, because there is nothing that could be seen.
+    `not seen`, because there is nothing that could be seen.
     """
     changes: list[_Change] = []
     for stage in stages:
@@ -145,7 +145,7 @@ def effect_seen(before: PatchReading, after: PatchReading, stages: Sequence[Mapp
         if measure is not None:
             changes += measure(before, after, stage.get("parameters") or {})
     if not changes:
-        return Verdict("not-seen", "no stage of the list leaves a trace that the reference patches show")
+        return Verdict("not seen", "no stage of the list leaves a trace that the reference patches show")
     answers = {change.answer for change in changes}
-    answer: Answer = "not-seen" if "not-seen" in answers else "unclear" if "unclear" in answers else "seen"
+    answer: Answer = "not seen" if "not seen" in answers else "unclear" if "unclear" in answers else "seen"
     return Verdict(answer, "; ".join(str(change) for change in changes))

@@ -158,7 +158,7 @@ EFFECTS: list[tuple[list[dict[str, Any]], Callable[[Picture], Picture]]] = [
     (_colour("brightness", 0.2), lambda picture: _scaled(picture, 1, 51)),
     (_colour("brightness", -0.2), lambda picture: _scaled(picture, 1, -51)),
     (_colour("contrast", 0.5), lambda picture: _scaled(picture, 0.5, 64)),
-    ([{"effect": "Translate", "parameters": {"dx": 16, "dy": 8}}], lambda picture: _moved(picture, 16, 8)),
+    ([{"effect": "Translate", "parameters": {"x": 16, "y": 8}}], lambda picture: _moved(picture, 16, 8)),
     ([*BLUR, *NO_COLOUR], lambda picture: _gray(_blurred(picture))),
 ]
 

@@ -5,9 +5,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from devcluster.load.layout import CHECKER_CELL_PIXELS
+
 Answer = Literal["seen", "not seen", "unclear"]
 
 _SEEN_FROM, _NOT_SEEN_TO = 0.6, 0.25  # share of the expected change that was measured
+_LEAST_GRAY_CHANGE = 4.0  # of 255: codecs alone move a gray by one or two
+
+
+def _cb_cr(rgb: tuple[float, float, float]) -> tuple[float, float]:
+    red, green, blue = rgb
+    return 0.5 * blue - 0.1687 * red - 0.3313 * green, 0.5 * red - 0.4187 * green - 0.0813 * blue
 
 
 @dataclass(frozen=True)
@@ -28,9 +36,9 @@ class PatchReading:
 
     @property
     def chroma(self) -> float:
-        """Mean distance between the strongest and the weakest channel of the coloured patches."""
-        spans = [max(rgb) - min(rgb) for name, rgb in self.colours.items() if name != "gray"]
-        return sum(spans) / len(spans)
+        """Mean length of the coloured patches' colour vectors in the CbCr plane (BT.601)."""
+        lengths = [math.hypot(*_cb_cr(rgb)) for name, rgb in self.colours.items() if name != "gray"]
+        return sum(lengths) / len(lengths)
 
     @property
     def gray_level(self) -> float:
@@ -77,14 +85,18 @@ def _ratio(after: float, before: float) -> float:
 
 
 def _blur(before: PatchReading, after: PatchReading, parameters: Mapping[str, Any]) -> list[_Change]:
-    # A radius of 2 already flattens a checkerboard of 4-pixel cells to a few per cent; radius 1 only softens it.
-    expected = 0.7 if float(parameters.get("radius", 2)) < 2 else 0.1
+    """What a Gaussian leaves of the checkerboard's first harmonic: a wave of 2 cells across and 2 down."""
+    radius = float(parameters.get("radius", 7))
+    sigma = float(parameters.get("sigma") or 0.3 * (radius - 1) + 0.8)
+    frequency_squared = 2 / (2 * CHECKER_CELL_PIXELS) ** 2
+    expected = math.exp(-2 * (math.pi * sigma) ** 2 * frequency_squared)
     return [_Change("checkerboard contrast", 1.0, expected, _ratio(after.checker_contrast, before.checker_contrast))]
 
 
 def _hue_degrees(rgb: tuple[float, float, float]) -> float:
-    red, green, blue = rgb
-    return math.degrees(math.atan2(math.sqrt(3) * (green - blue), 2 * red - green - blue))
+    """Angle in the CbCr plane, from Cb towards Cr."""
+    cb, cr = _cb_cr(rgb)
+    return math.degrees(math.atan2(cr, cb))
 
 
 def _hue_turn(before: PatchReading, after: PatchReading) -> float:
@@ -98,34 +110,31 @@ def _hue_turn(before: PatchReading, after: PatchReading) -> float:
 
 def _gamma_change(before: PatchReading, gamma: float) -> float:
     level = before.gray_level / 255
-    return float(abs(level**gamma - level) * 255)
+    return float(level ** (1 / gamma) - level) * 255
 
 
 def _colour(before: PatchReading, after: PatchReading, parameters: Mapping[str, Any]) -> list[_Change]:
     """Each parameter that differs from its neutral value gives one change (brightness 0 and hue 0, the others 1)."""
     saturation, contrast, gamma = (float(parameters.get(name, 1)) for name in ("saturation", "contrast", "gamma"))
     brightness, hue = (float(parameters.get(name, 0)) for name in ("brightness", "hue"))
-    shift = after.gray_level - before.gray_level
     changes = []
     if saturation != 1:
-        measured = _ratio(after.chroma, before.chroma)
-        changes.append(_Change("colour saturation", contrast, saturation * contrast, measured))
+        changes.append(_Change("colour saturation", 1.0, saturation, _ratio(after.chroma, before.chroma)))
     if contrast != 1:
         measured = _ratio(after.white - after.black, before.white - before.black)
         changes.append(_Change("black to white contrast", 1.0, contrast, measured))
-    if hue != 0:
-        changes.append(_Change("hue turn in degrees", 0.0, (hue + 180) % 360 - 180, _hue_turn(before, after)))
-    if brightness != 0:
-        expected = max(-before.gray_level, min(255 - before.gray_level, brightness * 255))
-        changes.append(_Change("gray level change", 0.0, expected, shift))
-    if gamma != 1:
-        changes.append(_Change("gray level change", 0.0, _gamma_change(before, gamma), abs(shift)))
+    if hue != 0 and saturation != 0:
+        changes.append(_Change("hue turn in degrees", 0.0, hue, _hue_turn(before, after)))
+    shift = _gamma_change(before, gamma) + brightness * 255
+    expected = max(-before.gray_level, min(255 - before.gray_level, shift))
+    if abs(expected) >= _LEAST_GRAY_CHANGE:
+        changes.append(_Change("gray level change", 0.0, expected, after.gray_level - before.gray_level))
     return changes
 
 
 def _translate(before: PatchReading, after: PatchReading, parameters: Mapping[str, Any]) -> list[_Change]:
     moved = {"x": after.dx - before.dx, "y": after.dy - before.dy}
-    wanted = {"x": float(parameters.get("dx", 0)), "y": float(parameters.get("dy", 0))}
+    wanted = {axis: float(parameters.get(axis, 0)) for axis in "xy"}
     return [_Change(f"move along {axis}", 0.0, wanted[axis], moved[axis]) for axis in "xy" if wanted[axis] != 0]
 
 

@@ -99,13 +99,26 @@ def _hue_degrees(rgb: tuple[float, float, float]) -> float:
     return math.degrees(math.atan2(cr, cb))
 
 
-def _hue_turn(before: PatchReading, after: PatchReading) -> float:
-    turns = [
-        (_hue_degrees(after.colours[name]) - _hue_degrees(rgb) + 180) % 360 - 180
+def _hue_turn(before: PatchReading, after: PatchReading, expected: float) -> float:
+    """How far the patches' hues came towards the expected turn (the median one), in degrees.
+
+    Measured as the way that is left, so that -179 is next to an expected 180.
+    """
+    left = [
+        abs((_hue_degrees(after.colours[name]) - _hue_degrees(rgb) - expected + 180) % 360 - 180)
         for name, rgb in before.colours.items()
         if name != "gray"
     ]
-    return sorted(turns)[len(turns) // 2]
+    return math.copysign(abs(expected) - sorted(left)[len(left) // 2], expected)
+
+
+def _contrast(before: PatchReading, factor: float, brightness: float) -> float:
+    """The expected share of the distance from black to white: both ends are cut off at 0 and 255."""
+    ends = [
+        min(255.0, max(0.0, 127.5 + (level - 127.5) * factor + brightness * 255))
+        for level in (before.black, before.white)
+    ]
+    return (ends[1] - ends[0]) / (before.white - before.black)
 
 
 def _gamma_change(before: PatchReading, gamma: float) -> float:
@@ -122,9 +135,9 @@ def _colour(before: PatchReading, after: PatchReading, parameters: Mapping[str, 
         changes.append(_Change("colour saturation", 1.0, saturation, _ratio(after.chroma, before.chroma)))
     if contrast != 1:
         measured = _ratio(after.white - after.black, before.white - before.black)
-        changes.append(_Change("black to white contrast", 1.0, contrast, measured))
+        changes.append(_Change("black to white contrast", 1.0, _contrast(before, contrast, brightness), measured))
     if hue != 0 and saturation != 0:
-        changes.append(_Change("hue turn in degrees", 0.0, hue, _hue_turn(before, after)))
+        changes.append(_Change("hue turn in degrees", 0.0, hue, _hue_turn(before, after, hue)))
     shift = _gamma_change(before, gamma) + brightness * 255
     expected = max(-before.gray_level, min(255 - before.gray_level, shift))
     if abs(expected) >= _LEAST_GRAY_CHANGE:

@@ -30,10 +30,10 @@ def main() -> int:
 
 def pages() -> Iterator[tuple[str, str]]:
     """Name and text of each page."""
-    from mediapipeline_operator.api.schema import crd  # noqa: PLC0415  each distribution only where its page is made
-    from mediapipeline_operator.runtime.settings import Settings as OperatorSettings  # noqa: PLC0415
-    from mediapod.effects import schemas  # noqa: PLC0415
-    from mediapod.settings import Settings as MediapodSettings  # noqa: PLC0415
+    from mediapipeline_operator.api.schema import crd
+    from mediapipeline_operator.runtime.settings import Settings as OperatorSettings
+    from mediapod.effects import schemas
+    from mediapod.settings import Settings as MediapodSettings
 
     yield "mediapipeline.md", NOTE + _resource_page(crd())
     yield "effects.md", NOTE + _effects_page(schemas())

@@ -87,9 +87,16 @@ def test_each_frame_check_fails_on_its_own(change: dict[str, int], failed: set[s
     assert {check.name for check in failures(results)} == failed
 
 
-def test_a_killed_session_fails_the_demo() -> None:
+def test_a_killed_session_fails_the_demo_at_once() -> None:
     looks = [*CALM, *UP, DRAIN, look(70, load=LoadStatus(ended_by_server=1))]
-    assert [c.name for c in failures(checks(play(looks), looks, GOOD_FRAMES))] == ["no session was killed by scaling"]
+    story = play(looks)
+    assert (story.phase, story.failure) == (Phase.FAILED, "1 sessions were ended by the service")
+    assert "no session was killed by scaling" in {c.name for c in failures(checks(story, looks, GOOD_FRAMES))}
+
+
+def test_pictures_without_the_effect_fail_the_demo_at_once() -> None:
+    story = play([look(0), look(3, load=LoadStatus(effect_missing=PLAN.missing_effects))])
+    assert "lack the effect" in story.failure
 
 
 def test_observation_of_a_resource_without_status() -> None:

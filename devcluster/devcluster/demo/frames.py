@@ -1,4 +1,4 @@
-"""Frame facts of a finished demo: the pods' counters as Prometheus kept them, and the clients' report. Pure but for `query`."""
+"""Frame facts of a finished demo: the pods' counters as Prometheus kept them, and the clients' own report."""
 
 from __future__ import annotations
 
@@ -23,6 +23,6 @@ def frame_facts(pipeline: str, query: Query, report: Mapping[str, Any]) -> Frame
         returned_processed_outside_overload=outside["framesReturned"],
         inspected=sum(verdicts.values()),
         effect_seen=verdicts.get("seen", 0),
-        effect_missing=verdicts.get("not seen", 0),
+        effect_missing=verdicts.get("not-seen", 0),
         number_mismatches=report["numbersWrong"],
     )

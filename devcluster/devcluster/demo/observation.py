@@ -19,6 +19,7 @@ class LoadStatus:
     frames_sent: int = 0
     frames_returned: int = 0
     ended_by_server: int = 0
+    effect_missing: int = 0
     round_trip_p95_milliseconds: float | None = None
 
 

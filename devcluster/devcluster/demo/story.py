@@ -29,6 +29,7 @@ class StoryPlan:
     calm_limit_seconds: float = 60
     overload_limit_seconds: float = 90
     relief_limit_seconds: float = 150
+    missing_effects: int = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,8 @@ def begin(plan: StoryPlan) -> Story:
 def advance(plan: StoryPlan, story: Story, seen: Observation) -> Story:
     """The story after one more look."""
     story = replace(story, drains_seen=story.drains_seen | {str(drain.get("pod")) for drain in seen.drains})
+    if not story.over and (broken := _broken_promise(plan, seen)):
+        return fail(story, broken)
     if story.phase is Phase.CALM:
         return _calm(plan, story, seen)
     if story.phase is Phase.OVERLOAD:
@@ -64,6 +67,15 @@ def advance(plan: StoryPlan, story: Story, seen: Observation) -> Story:
     if story.phase is Phase.RELIEF:
         return _relief(plan, story, seen)
     return story
+
+
+def _broken_promise(plan: StoryPlan, seen: Observation) -> str:
+    """What no later success can mend; empty while all is well."""
+    if seen.load.ended_by_server:
+        return f"{seen.load.ended_by_server} sessions were ended by the service"
+    if seen.load.effect_missing >= plan.missing_effects:
+        return f"{seen.load.effect_missing} returned pictures lack the effect"
+    return ""
 
 
 def fail(story: Story, reason: str) -> Story:

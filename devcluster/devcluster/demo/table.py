@@ -15,14 +15,14 @@ COLUMNS = ("TIME", "PHASE", "SESSIONS", "READY", "DESIRED", "DRAINING", "P95", "
 ROWS = 14
 
 
-def render(rows: Sequence[tuple[Story, Observation]], note: str) -> RenderableType:
+def render(rows: Sequence[tuple[Story, Observation]], note: str, now: Observation) -> RenderableType:
     """The last rows as a table; below it the decision in the operator's own words. `note` says what is simulated."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in COLUMNS:
         table.add_column(column, justify="right" if column in ("TIME", "P95", "MISSED") else "left")
     for story, seen in rows[-ROWS:]:
         table.add_row(*cells(story, seen))
-    last = rows[-1][1].decision.get("message", "") if rows else ""
+    last = now.decision.get("message", "")
     return Group(Text(note, style="yellow"), table, Text(f"operator: {last or 'no decision yet'}", style="cyan"))
 
 

@@ -1,4 +1,7 @@
-"""Condition types, and the catalogue of reasons for conditions, events and decisions. They are API: documented, never renamed."""
+"""Condition types, and the catalogue of reasons for conditions, events and decisions.
+
+They are API: documented, never renamed.
+"""
 
 from enum import StrEnum
 

@@ -1,0 +1,31 @@
+"""The effects that a stage can name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from mediapod.effects.color_correction import ColorCorrection
+from mediapod.effects.effect import Effect
+from mediapod.effects.gaussian_blur import GaussianBlur
+from mediapod.effects.passthrough import Passthrough
+from mediapod.effects.translate import Translate
+
+_CLASSES: tuple[type[Effect[Any]], ...] = (ColorCorrection, GaussianBlur, Passthrough, Translate)
+
+EFFECTS: Mapping[str, type[Effect[Any]]] = MappingProxyType({effect.name: effect for effect in _CLASSES})
+
+
+def create(name: str, parameters: Mapping[str, object]) -> Effect[Any]:
+    """Return the effect `name` with `parameters` checked.
+
+    Raises KeyError for an unknown name and pydantic.ValidationError for parameters outside the effect's schema.
+    """
+    effect = EFFECTS[name]
+    return effect(effect.Parameters.model_validate(dict(parameters)))
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """Return effect name -> JSON schema (draft 2020-12) of its parameters, names in order."""
+    return {name: EFFECTS[name].Parameters.model_json_schema() for name in sorted(EFFECTS)}

@@ -1,0 +1,175 @@
+"""Each effect against values that are known without running it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mediapod.effects import create
+from mediapod.effects.color import yuv_from_hex
+from mediapod.frames.i420 import I420Frame
+
+
+def flat(width: int, height: int, y: int = 100, u: int = 128, v: int = 128) -> I420Frame:
+    chroma = ((height + 1) // 2, (width + 1) // 2)
+    return I420Frame(
+        y=np.full((height, width), y, np.uint8), u=np.full(chroma, u, np.uint8), v=np.full(chroma, v, np.uint8)
+    )
+
+
+def same(one: I420Frame, other: I420Frame) -> bool:
+    return all(np.array_equal(a, b) for a, b in ((one.y, other.y), (one.u, other.u), (one.v, other.v)))
+
+
+def analytic_kernel(radius: int, sigma: float) -> np.ndarray:
+    x = np.arange(-radius, radius + 1)
+    weights = np.exp(-(x**2) / (2 * sigma**2))
+    weights /= weights.sum()
+    return np.outer(weights, weights)
+
+
+class TestGaussianBlur:
+    @pytest.mark.parametrize(("radius", "sigma"), [(1, 0.8), (3, 1.4), (5, 2.0), (7, 2.6)])
+    def test_an_impulse_becomes_the_kernel(self, radius: int, sigma: float) -> None:
+        frame = flat(41, 41, y=0, u=0, v=0)
+        frame.y[20, 20] = 255
+        frame.u[10, 10] = 255
+        out = create("GaussianBlur", {"radius": radius, "sigma": sigma}).cpu(frame)
+        luma, half = np.zeros((41, 41)), (radius + 1) // 2
+        luma[20 - radius : 21 + radius, 20 - radius : 21 + radius] = 255 * analytic_kernel(radius, sigma)
+        chroma = np.zeros((21, 21))
+        chroma[10 - half : 11 + half, 10 - half : 11 + half] = 255 * analytic_kernel(half, sigma / 2)
+        assert np.abs(out.y - luma).max() <= 1
+        assert np.abs(out.u - chroma).max() <= 1
+        assert out.v.max() == 0
+
+    def test_the_default_sigma_is_opencvs_for_the_radius(self) -> None:
+        frame = flat(41, 41, y=0)
+        frame.y[20, 20] = 255
+        by_default = create("GaussianBlur", {"radius": 7}).cpu(frame)
+        assert same(by_default, create("GaussianBlur", {"radius": 7, "sigma": 0.3 * 6 + 0.8}).cpu(frame))
+
+    @pytest.mark.parametrize("radius", [3, 25, 99])
+    @pytest.mark.parametrize("period", [2, 3, 8])
+    def test_stripes_keep_the_precision_of_the_weights(self, radius: int, period: int) -> None:
+        stripes = 255 * (np.arange(301) % period == 0)
+        frame = flat(301, 3)
+        frame.y[:] = stripes
+        sigma = 0.3 * (radius - 1) + 0.8
+        weights = analytic_kernel(radius, sigma).sum(axis=0)
+        expected = np.convolve(np.pad(stripes, radius, mode="edge"), weights, mode="valid")
+        out = create("GaussianBlur", {"radius": radius, "sigma": sigma}).cpu(frame)
+        assert np.abs(out.y - expected).max() <= 1
+
+    @pytest.mark.parametrize("radius", [1, 7, 99])
+    def test_a_flat_picture_stays_flat_up_to_its_edges(self, radius: int) -> None:
+        frame = flat(33, 19, y=201, u=77, v=143)
+        assert same(create("GaussianBlur", {"radius": radius}).cpu(frame), frame)
+
+
+class TestTranslate:
+    @settings(max_examples=60, deadline=None)
+    @given(
+        x=st.integers(-40, 40),
+        y=st.integers(-40, 40),
+        width=st.integers(1, 35),
+        height=st.integers(1, 35),
+        data=st.data(),
+    )
+    def test_every_luma_pixel_moves_exactly(self, x: int, y: int, width: int, height: int, data: st.DataObject) -> None:
+        random = np.random.default_rng(data.draw(st.integers(0, 999)))
+        frame = flat(width, height)
+        frame.y[:] = random.integers(0, 256, frame.y.shape)
+        out = create("Translate", {"x": x, "y": y, "fill": "#ffffff"}).cpu(frame)
+        for row in range(height):
+            for column in range(width):
+                inside = 0 <= row - y < height and 0 <= column - x < width
+                assert out.y[row, column] == (frame.y[row - y, column - x] if inside else 235)
+
+    @pytest.mark.parametrize(("width", "height"), [(16, 8), (15, 9), (17, 7)])
+    def test_even_distances_move_chroma_exactly_with_luma(self, width: int, height: int) -> None:
+        frame = flat(width, height)
+        frame.u[1, 2] = 200
+        frame.y[2:4, 4:6] = 50
+        out = create("Translate", {"x": 4, "y": 2}).cpu(frame)
+        assert out.u[2, 4] == 200
+        assert (out.y[4:6, 8:10] == 50).all()
+        assert (out.u[1:, 2:] != 128).sum() == 1
+
+    def test_odd_distances_share_chroma_between_two_neighbours(self) -> None:
+        frame = flat(17, 9)
+        frame.u[2, 3] = 228
+        out = create("Translate", {"x": 1, "y": 0, "fill": "#808080"}).cpu(frame)
+        assert out.u[2, 3] == 178
+        assert out.u[2, 4] == 178
+        assert (out.u != 128).sum() == 2
+
+    @pytest.mark.parametrize(("x", "y"), [(100, 0), (0, -100), (-8192, 8192), (17, 9)])
+    def test_a_picture_that_is_moved_out_leaves_the_fill_colour(self, x: int, y: int) -> None:
+        red = yuv_from_hex("#ff0000")
+        out = create("Translate", {"x": x, "y": y, "fill": "#ff0000"}).cpu(flat(17, 9))
+        assert same(out, flat(17, 9, *red)) or (x, y) == (17, 9)
+        assert (out.y == red.y).all()
+
+
+class TestFillColour:
+    # The 100 % colour bars of ITU-R BT.601 in 8-bit limited range, as every table of them lists.
+    @pytest.mark.parametrize(
+        ("color", "expected"),
+        [
+            ("#000000", (16, 128, 128)),
+            ("#ffffff", (235, 128, 128)),
+            ("#ff0000", (81, 90, 240)),
+            ("#00FF00", (145, 54, 34)),
+            ("#0000ff", (41, 240, 110)),
+        ],
+    )
+    def test_is_bt601_limited_range(self, color: str, expected: tuple[int, int, int]) -> None:
+        assert tuple(yuv_from_hex(color)) == expected
+
+
+class TestColorCorrection:
+    def test_the_defaults_change_nothing_not_even_out_of_range_samples(self) -> None:
+        frame = flat(5, 3, y=3, u=255, v=0)
+        effect = create("ColorCorrection", {})
+        assert effect.is_identity
+        assert same(effect.cpu(frame), frame)
+
+    @pytest.mark.parametrize("saturation", [0.0, 0.5, 2.0, 4.0])
+    @pytest.mark.parametrize("hue", [-180.0, -33.3, 0.0, 90.0])
+    def test_grey_has_no_colour_to_strengthen_or_turn(self, saturation: float, hue: float) -> None:
+        frame = flat(9, 7, y=120)
+        assert same(create("ColorCorrection", {"saturation": saturation, "hue": hue}).cpu(frame), frame)
+
+    def test_zero_saturation_gives_greys(self) -> None:
+        out = create("ColorCorrection", {"saturation": 0}).cpu(flat(9, 7, u=30, v=220))
+        assert (out.u == 128).all()
+        assert (out.v == 128).all()
+
+    def test_a_quarter_turn_of_hue_takes_cb_to_cr(self) -> None:
+        out = create("ColorCorrection", {"hue": 90}).cpu(flat(9, 7, u=168, v=128))
+        assert (out.u == 128).all()
+        assert (out.v == 168).all()
+
+    @pytest.mark.parametrize(
+        ("parameters", "before", "after"),
+        [
+            ({"brightness": 0.5}, 16, 126),  # 16 + 219 * 0.5 = 125.5, to even
+            ({"brightness": 1}, 100, 235),
+            ({"brightness": -1}, 235, 16),
+            ({"contrast": 0}, 30, 126),
+            ({"contrast": 2}, 235, 235),
+            ({"contrast": 2}, 181, 235),  # 0.753 -> 1.007, limited
+            ({"gamma": 2}, 71, 126),  # ((71 - 16) / 219) ** 0.5 = 0.5011
+            ({"gamma": 0.5}, 235, 235),
+        ],
+    )
+    def test_luma_follows_the_stated_formula(self, parameters: dict[str, object], before: int, after: int) -> None:
+        assert (create("ColorCorrection", parameters).cpu(flat(5, 3, y=before)).y == after).all()
+
+
+def test_passthrough_hands_on_the_very_frame() -> None:
+    frame = flat(7, 5)
+    assert create("Passthrough", {}).cpu(frame) is frame

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 class I420Frame:
     """One picture in planar YUV 4:2:0, 8 bit.
 
-    y: (height, width) uint8; u, v: ((height+1)//2, (width+1)//2) uint8; C-contiguous or row-strided, never aliased after hand-over.
+    y: (height, width) uint8; u, v: ((height+1)//2, (width+1)//2) uint8;
+    C-contiguous or row-strided, never aliased after hand-over.
     """
 
     y: NDArray[np.uint8]

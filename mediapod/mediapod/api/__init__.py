@@ -1,0 +1,1 @@
+"""The HTTP interface: one application for users, one for the operator, probes and Prometheus."""

@@ -1,0 +1,72 @@
+"""The two applications: `http` for users, `admin` for the operator, probes and Prometheus."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from mediapod.api.admin import admin_router
+from mediapod.api.effects import effects_router
+from mediapod.api.health import Condition, health_router
+from mediapod.api.problems import answer_with_problems
+from mediapod.api.webrtc import Signalling, webrtc_router
+from mediapod.observability.metrics import Metrics
+from mediapod.session.registry import SessionRegistry
+
+UNMEASURED = frozenset(
+    {"/healthz", "/readyz", "/startupz", "/metrics"}
+)  # machines asking; they would hide what users see
+
+
+class RequestMeter:
+    """ASGI middleware that counts and times requests by route."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["path"] in UNMEASURED:
+            await self._app(scope, receive, send)
+            return
+        started = time.monotonic()
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            endpoint = getattr(scope.get("route"), "path", "other")
+            self._metrics.request(endpoint, time.monotonic() - started)
+
+
+def http_app(signalling: Signalling, condition: Condition, allowed_origins: Sequence[str]) -> FastAPI:
+    """The application for users."""
+    app = _app("mediapod")
+    app.include_router(webrtc_router(signalling))
+    app.include_router(effects_router())
+    app.include_router(health_router(condition, signalling.metrics))
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=list(allowed_origins),
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization", "Content-Type"],
+        expose_headers=["Location", "ETag", "Link", "Retry-After"],
+    )
+    app.add_middleware(RequestMeter, metrics=signalling.metrics)
+    return app
+
+
+def admin_app(registry: SessionRegistry, condition: Condition, metrics: Metrics) -> FastAPI:
+    """The application for the operator, probes and Prometheus."""
+    app = _app("mediapod admin")
+    app.include_router(admin_router(registry))
+    app.include_router(health_router(condition, metrics))
+    return app
+
+
+def _app(title: str) -> FastAPI:
+    app = FastAPI(title=title, docs_url=None, redoc_url=None)
+    answer_with_problems(app)
+    return app

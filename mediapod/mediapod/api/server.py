@@ -1,0 +1,72 @@
+"""Runs an ASGI application on a port, without taking over the process' signals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+
+KEEP_ALIVE_SECONDS = 5
+SHUTDOWN_SECONDS = 3
+BACKLOG = 256
+STOP_SECONDS = 6.0
+
+
+class PortTaken(OSError):  # noqa: N818  says what happened, as FileExistsError would without its suffix
+    """A port cannot be listened on; the message names the setting."""
+
+
+class _QuietServer(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # SIGTERM means drain here; the mediapod handles it
+
+
+class HttpServer:
+    """One listening port. `start` binds, `stop` ends it gracefully."""
+
+    def __init__(self, app: ASGIApp, address: str, port: int, setting: str) -> None:
+        self._socket = _listen(address, port, setting)
+        self.port: int = self._socket.getsockname()[1]
+        config = uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        )
+        self._server = _QuietServer(config)
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Serve until `stop`."""
+        loop = asyncio.get_running_loop()
+        self._task = loop.create_task(self._server.serve(sockets=[self._socket]), name=f"mediapod-http-{self.port}")
+
+    async def stop(self) -> None:
+        """Stop serving; bounded in time."""
+        self._server.should_exit = True
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=STOP_SECONDS)
+        self._socket.close()
+
+
+def _listen(address: str, port: int, setting: str) -> socket.socket:
+    listening = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((address, port))
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise PortTaken(f"cannot listen on {address} port {port}: {error.strerror}; set {setting}") from error
+    listening.setblocking(False)
+    return listening

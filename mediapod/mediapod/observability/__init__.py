@@ -1,0 +1,1 @@
+"""Metrics, logs and the watchdog of the event loop."""

@@ -1,0 +1,1 @@
+"""aiortc made fit for bounded latency. Only `compat` touches private names of aiortc and aioice."""

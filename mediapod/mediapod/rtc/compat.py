@@ -1,0 +1,260 @@
+"""Every private name of aiortc 1.16 and aioice 0.13 that the mediapod touches, and a test of them that runs at start.
+
+What is replaced, on single objects and never on modules or classes (another peer connection in the process stays as
+it was):
+the receiver's jitter buffer and decoder thread, its requests for retransmission, the sender's encoder and header
+extensions, and how
+the ICE connection opens its sockets.
+"""
+# ruff: noqa: SLF001  this module is the one place where private names of aiortc and aioice may be used
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from aioice import Candidate
+from aioice.ice import Connection, StunProtocol
+from aiortc import (
+    RTCCertificate,
+    RTCDtlsTransport,
+    RTCIceGatherer,
+    RTCIceTransport,
+    RTCPeerConnection,
+    RTCRtpReceiver,
+    RTCRtpSender,
+)
+from aiortc.codecs import is_rtx
+from aiortc.rtcrtpparameters import (
+    RTCRtpCodecParameters,
+    RTCRtpHeaderExtensionParameters,
+    RTCRtpParameters,
+    RTCRtpReceiveParameters,
+)
+from aiortc.rtcrtpsender import RTCEncodedFrame
+from aiortc.rtcrtptransceiver import RTCRtpTransceiver
+from aiortc.rtp import HeaderExtensions, RtpPacket, pack_header_extensions
+
+from mediapod.rtc.repair import Retransmissions
+
+SUPPORTED = {"aiortc": "1.16.", "aioice": "0.13."}
+PLAYOUT_DELAY_URI = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
+PLAYOUT_DELAY_NONE = b"\x00\x00\x00"  # minimum and maximum 0: show a frame as soon as it is decoded
+QUEUED_DATAGRAMS = 2048  # per ICE connection; libwebrtc's socket buffers hold about as much
+STUN_FIRST_BYTES = range(4)  # RFC 7983 section 7
+
+OnPacket = Callable[[RtpPacket, bytes, RTCRtpCodecParameters], bool]
+NextFrame = Callable[[RTCRtpCodecParameters], Awaitable[RTCEncodedFrame]]
+OpenSockets = Callable[[Connection, int], Awaitable[list[Candidate]]]
+
+
+class IncompatibleAiortc(RuntimeError):  # noqa: N818  says what is the case
+    """aiortc or aioice differ from what this module was written for; the message lists what is missing."""
+
+
+class RateTarget(Protocol):
+    """Where the bandwidth that the peer announces (REMB) goes."""
+
+    target_bitrate: int
+
+
+class _PacketTap:
+    """Stands where aiortc has its jitter buffer: hands each packet on and says whether to ask for a keyframe."""
+
+    def __init__(self, receiver: RTCRtpReceiver, on_packet: OnPacket) -> None:
+        self._codecs: dict[int, RTCRtpCodecParameters] = _private(receiver, "codecs")
+        self._on_packet = on_packet
+
+    def add(self, packet: Any) -> tuple[bool, None]:
+        codec = self._codecs[packet.payload_type]
+        return self._on_packet(packet, packet._data, codec), None
+
+
+class _HeaderExtensionWriter:
+    """Stands where the sender has its HeaderExtensionsMap: MID, absolute send time and playout delay."""
+
+    def __init__(self) -> None:
+        self._mid: int | None = None
+        self._abs_send_time: int | None = None
+        self._playout_delay: int | None = None
+
+    def configure(self, parameters: RTCRtpParameters) -> None:
+        for extension in parameters.headerExtensions:
+            if extension.uri == "urn:ietf:params:rtp-hdrext:sdes:mid":
+                self._mid = extension.id
+            elif extension.uri == "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time":
+                self._abs_send_time = extension.id
+            elif extension.uri == PLAYOUT_DELAY_URI:
+                self._playout_delay = extension.id
+
+    def set(self, values: HeaderExtensions) -> tuple[int, bytes]:
+        extensions: list[tuple[int, bytes]] = []
+        if self._mid and values.mid is not None:
+            extensions.append((self._mid, values.mid.encode()))
+        if self._abs_send_time and values.abs_send_time is not None:
+            extensions.append((self._abs_send_time, values.abs_send_time.to_bytes(3, "big")))
+        if self._playout_delay:
+            extensions.append((self._playout_delay, PLAYOUT_DELAY_NONE))
+        return pack_header_extensions(extensions)
+
+
+class GuardedProtocol(StunProtocol):
+    """A media socket that hands datagrams other than STUN on only when they come from the peer that ICE has
+    authenticated.
+
+    Without this, anybody who can reach the port can feed the DTLS handshake (the ClientHello race).
+    """
+
+    def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
+        """Filter one datagram. STUN is authenticated by aioice itself."""
+        if not data:
+            return
+        is_stun = data[0] in STUN_FIRST_BYTES
+        if is_stun or (self._is_peer((addr[0], addr[1])) and self._has_room()):
+            super().datagram_received(data, addr)
+
+    def _is_peer(self, address: tuple[str, int]) -> bool:
+        nominated = self.receiver._nominated.get(self.local_candidate.component)
+        if nominated is not None:
+            return bool(nominated.protocol is self and nominated.remote_addr == address)
+        return any(
+            pair.protocol is self and pair.remote_addr == address and pair.state is pair.State.SUCCEEDED
+            for pair in self.receiver._check_list
+        )
+
+    def _has_room(self) -> bool:
+        return self.receiver._queue.qsize() < QUEUED_DATAGRAMS
+
+
+def _private(instance: object, name: str) -> Any:
+    return getattr(instance, _mangled(instance, name))
+
+
+def _replace(instance: object, name: str, value: object) -> None:
+    mangled = _mangled(instance, name)
+    if not hasattr(instance, mangled):
+        raise IncompatibleAiortc(f"{type(instance).__name__} has no private attribute {name}")
+    setattr(instance, mangled, value)
+
+
+def _mangled(instance: object, name: str) -> str:
+    return f"_{type(instance).__name__}__{name}"
+
+
+def take_over_receiver(receiver: RTCRtpReceiver, on_packet: OnPacket, on_disconnect: Callable[[], None]) -> None:
+    """Make `receiver` hand every RTP packet to `on_packet` instead of assembling and decoding frames itself.
+
+    on_packet(packet, payload without the RTP payload header, codec) runs on the event loop and returns whether a
+    picture loss
+    indication is to be sent. on_disconnect: the DTLS transport has closed.
+    """
+    _replace(receiver, "jitter_buffer", _PacketTap(receiver, on_packet))
+    if _private(receiver, "nack_generator") is not None:
+        _replace(receiver, "nack_generator", Retransmissions(time.monotonic))
+
+    async def receive(parameters: RTCRtpReceiveParameters) -> None:
+        _start_receiver(receiver, parameters)
+
+    receiver.receive = receive  # type: ignore[method-assign]
+    receiver._handle_disconnect = on_disconnect  # type: ignore[method-assign]
+
+
+def _start_receiver(receiver: RTCRtpReceiver, parameters: RTCRtpReceiveParameters) -> None:
+    """What RTCRtpReceiver.receive does, without a decoder thread."""
+    if _private(receiver, "started"):
+        return
+    codecs, rtx = _private(receiver, "codecs"), _private(receiver, "rtx_ssrc")
+    codecs.update({codec.payloadType: codec for codec in parameters.codecs})
+    rtx.update({encoding.rtx.ssrc: encoding.ssrc for encoding in parameters.encodings if encoding.rtx})
+    receiver.transport._register_rtp_receiver(receiver, parameters)
+    _replace(receiver, "rtcp_task", asyncio.ensure_future(receiver._run_rtcp()))
+    _replace(receiver, "started", True)
+
+
+def take_over_sender(
+    sender: RTCRtpSender, next_frame: NextFrame, on_keyframe_request: Callable[[], None], rate: RateTarget | None
+) -> None:
+    """Make `sender` send what `next_frame` returns; it is called again when the last packet has been handed to the
+    socket.
+    """
+
+    async def next_encoded_frame(codec: RTCRtpCodecParameters) -> RTCEncodedFrame:
+        return await next_frame(codec)
+
+    sender._next_encoded_frame = next_encoded_frame  # type: ignore[method-assign]
+    sender._send_keyframe = on_keyframe_request  # type: ignore[method-assign]
+    _replace(sender, "encoder", rate)
+    if sender.kind == "video":
+        _replace(sender, "rtp_header_extensions_map", _HeaderExtensionWriter())
+
+
+def negotiate_playout_delay(transceiver: RTCRtpTransceiver, extension_id: int) -> None:
+    """Answer the offered playout-delay extension; without it browsers hold frames for 50 ms and more."""
+    extension = RTCRtpHeaderExtensionParameters(id=extension_id, uri=PLAYOUT_DELAY_URI)
+    transceiver._headerExtensions = [*transceiver._headerExtensions, extension]
+
+
+def chosen_codec(transceiver: RTCRtpTransceiver) -> RTCRtpCodecParameters:
+    """The codec that will be sent, as negotiated."""
+    return next(codec for codec in transceiver._codecs if not is_rtx(codec))
+
+
+def open_sockets_with(peer: RTCPeerConnection, open_sockets: OpenSockets) -> None:
+    """Let `open_sockets(connection, component)` make the local candidates of every ICE connection of `peer`."""
+    transports = {transceiver.receiver.transport.transport for transceiver in peer.getTransceivers()}
+    for transport in transports:
+        connection = transport._connection
+
+        async def component_candidates(
+            component: int, addresses: list[str], timeout: int = 5, *, connection: Connection = connection
+        ) -> list[Candidate]:
+            return await open_sockets(connection, component)
+
+        connection.get_component_candidates = component_candidates  # type: ignore[method-assign]
+
+
+def keep_socket(connection: Connection, protocol: StunProtocol) -> None:
+    """Give `connection` a socket: it checks pairs over it and closes it in the end."""
+    connection._protocols.append(protocol)
+
+
+async def self_test() -> None:
+    """Check that aiortc and aioice have every private name used here.
+
+    Raises IncompatibleAiortc with the list of what differs.
+    """
+    problems = [
+        f"{name} {importlib.metadata.version(name)} is installed, {prefix}x is needed"
+        for name, prefix in SUPPORTED.items()
+        if not importlib.metadata.version(name).startswith(prefix)
+    ]
+    problems += _missing_names()
+    if problems:
+        raise IncompatibleAiortc("; ".join(problems) + "; install with: pip install -c constraints.txt mediapod")
+
+
+def _missing_names() -> list[str]:
+    gatherer = RTCIceGatherer(iceServers=[])
+    transport = RTCDtlsTransport(RTCIceTransport(gatherer), [RTCCertificate.generateCertificate()])
+    receiver, sender = RTCRtpReceiver("video", transport), RTCRtpSender("video", transport)
+    transceiver = RTCRtpTransceiver("video", receiver, sender)
+    connection = transport.transport._connection
+    receiver_names = ["jitter_buffer", "nack_generator", "started", "codecs", "rtx_ssrc", "rtcp_task"]
+    expected: list[tuple[object, list[str]]] = [
+        (receiver, [_mangled(receiver, name) for name in receiver_names]),
+        (receiver, ["_handle_disconnect", "_run_rtcp"]),
+        (sender, [_mangled(sender, name) for name in ("encoder", "rtp_header_extensions_map")]),
+        (sender, ["_next_encoded_frame", "_send_keyframe"]),
+        (transport, ["_register_rtp_receiver"]),
+        (transceiver, ["_headerExtensions", "_codecs"]),
+        (connection, ["get_component_candidates", "_protocols", "_nominated", "_check_list", "_queue"]),
+    ]
+    return [
+        f"{type(owner).__name__} has no {name}"
+        for owner, names in expected
+        for name in names
+        if not hasattr(owner, name)
+    ]

@@ -1,0 +1,139 @@
+"""The mediapod as one running thing: everything wired, started and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import importlib.util
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog
+
+from mediapod.api.apps import admin_app, http_app
+from mediapod.api.health import DeviceReport
+from mediapod.api.limits import OFFERS_AT_ONCE, OFFERS_PER_SECOND, TokenBucket
+from mediapod.api.server import HttpServer
+from mediapod.api.webrtc import Signalling
+from mediapod.engine import Engine, StageSpec, build_engine
+from mediapod.frames.ledger import FrameLedger
+from mediapod.observability.metrics import Metrics
+from mediapod.observability.watchdog import LoopWatchdog
+from mediapod.rtc import compat
+from mediapod.rtc.ice import MediaAddress
+from mediapod.rtc.peer import Peer
+from mediapod.rtc.video import FramePolicy, LatePolicy
+from mediapod.session.admission import Admission
+from mediapod.session.registry import SessionRegistry
+from mediapod.session.state import Limits
+from mediapod.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+SIMULATED = "cuda-simulated"
+GRACE_MARGIN_SECONDS = 5.0
+
+
+class Mediapod:
+    """One mediapod. Build it on a running event loop, then `start`; `stop` ends everything.
+
+    Raises InvalidStages, PortTaken.
+    """
+
+    def __init__(self, settings: Settings, engine: Engine | None = None) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.engine = engine or _engine(settings, self.metrics.device_fallback)
+        self._encode_pool = ThreadPoolExecutor(settings.workers + 1, thread_name_prefix="mediapod-encode")
+        self.registry = SessionRegistry(
+            Admission(settings.max_sessions), _limits(settings), self._make_peer, self.metrics
+        )
+        self._watchdog = LoopWatchdog(self.metrics.loop_lag)
+        self._publish_metrics()
+        token = settings.token.get_secret_value() if settings.token else None
+        signalling = Signalling(self.registry, self.metrics, TokenBucket(OFFERS_PER_SECOND, OFFERS_AT_ONCE), token)
+        address = settings.address
+        app = http_app(signalling, self, settings.allowed_origins)
+        self.http = HttpServer(app, address, settings.http_port, "MEDIAPOD_HTTP_PORT")
+        admin = admin_app(self.registry, self, self.metrics)
+        self.admin = HttpServer(admin, address, settings.admin_port, "MEDIAPOD_ADMIN_PORT")
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Serve the probes, warm up, then be ready. Raises IncompatibleAiortc, or what the engine raises."""
+        loop = asyncio.get_running_loop()
+        self.admin.start()
+        self.http.start()
+        await compat.self_test()
+        await self.engine.start()
+        for work in (self._watchdog.run(), self.registry.watch_timers()):
+            self._tasks.append(loop.create_task(work))
+        self.metrics.build_info(importlib.metadata.version("mediapod"), self.engine.device)
+        self.registry.admission.started = True
+        log.info("mediapod ready", device=self.engine.device, http_port=self.http.port, admin_port=self.admin.port)
+
+    async def drain(self) -> None:
+        """Take no new sessions; return when the last one has ended, or shortly before the grace period is over."""
+        self.registry.set_draining(True)
+        patience = max(0.0, self.settings.grace_seconds - GRACE_MARGIN_SECONDS)
+        if not await self.registry.wait_empty(patience):
+            log.warning("grace period over, ending sessions", sessions=len(self.registry.sessions))
+
+    async def stop(self) -> None:
+        """End all sessions, then everything else. Safe after a failed start."""
+        self.registry.admission.started = False
+        await self.registry.close()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=1)
+        await self.engine.stop()
+        await asyncio.gather(self.http.stop(), self.admin.stop())
+        self._encode_pool.shutdown(wait=False, cancel_futures=True)
+
+    def not_alive(self) -> list[str]:
+        """See Condition."""
+        return [] if not self.registry.admission.started or self._watchdog.alive else ["the event loop is stuck"]
+
+    def not_started(self) -> list[str]:
+        """See Condition."""
+        return [] if self.registry.admission.started else ["warming up"]
+
+    def not_ready(self) -> list[str]:
+        """See Condition."""
+        draining = ["draining"] if self.registry.admission.draining else []
+        return self.not_started() + self.not_alive() + draining
+
+    def device(self) -> DeviceReport:
+        """See Condition."""
+        device = self.engine.device
+        torch = importlib.metadata.version("torch") if importlib.util.find_spec("torch") else None
+        return DeviceReport(device, device == SIMULATED, torch, device == "cuda")
+
+    def _make_peer(self, ledger: FrameLedger, on_state: Callable[[str], None]) -> Peer:
+        settings = self.settings
+        policy = FramePolicy(settings.frame_deadline_milliseconds / 1000, LatePolicy(settings.late_policy))
+        address = MediaAddress(settings.address, settings.media_ports, tuple(settings.advertised_addresses))
+        return Peer(self.engine, policy, ledger, self._encode_pool, address, on_state)
+
+    def _publish_metrics(self) -> None:
+        registry, gauge = self.registry, self.metrics.gauge
+        gauge("mediapod_sessions", "Connected sessions.", lambda: registry.active)
+        gauge(
+            "mediapod_sessions_pending", "Sessions that hold a place and are not connected.", lambda: registry.pending
+        )
+        gauge("mediapod_sessions_capacity", "Sessions that are let in.", lambda: registry.admission.capacity)
+        gauge("mediapod_draining", "1 while no new sessions are taken.", lambda: registry.admission.draining)
+        gauge("app_webrtc_connections_active", "Connected sessions.", lambda: registry.active)
+        self.metrics.device_busy(self.engine.busy_seconds)
+
+
+def _engine(settings: Settings, on_fallback: Callable[[str], None]) -> Engine:
+    stages = [StageSpec(stage.name, stage.effect, stage.parameters) for stage in settings.stages]
+    return build_engine(
+        stages, settings.effective_device, service_time_seconds=settings.service_time_seconds, on_fallback=on_fallback
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(settings.connect_seconds, settings.idle_seconds, settings.maximum_seconds)

@@ -1,0 +1,1 @@
+"""Sessions: the state machine, its timers, admission, the registry and draining."""

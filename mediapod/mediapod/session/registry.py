@@ -1,0 +1,111 @@
+"""All sessions of the pod: opened after admission, watched by one timer task, gone when closed."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from typing import Protocol
+
+import structlog
+
+from mediapod.frames.ledger import FrameLedger, FrameMeter
+from mediapod.rtc.offer import Offer
+from mediapod.session.admission import Admission
+from mediapod.session.session import PeerFactory, Session
+from mediapod.session.state import EndReason, Limits, State
+
+log = structlog.get_logger(__name__)
+
+TIMER_SECONDS = 0.25
+CLOSE_SECONDS = 10.0
+
+
+class SessionMeter(FrameMeter, Protocol):
+    """Where the registry counts the ends of sessions."""
+
+    def session_ended(self, reason: EndReason) -> None:
+        """Count the end of one session."""
+
+
+class SessionRegistry:
+    """The sessions of the pod. A session keeps its place until its sockets and threads are released."""
+
+    def __init__(self, admission: Admission, limits: Limits, make_peer: PeerFactory, meter: SessionMeter) -> None:
+        self.admission = admission
+        self._limits, self._make_peer, self._meter = limits, make_peer, meter
+        self._sessions: dict[str, Session] = {}
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._arrival = asyncio.Event()
+
+    @property
+    def sessions(self) -> list[Session]:
+        """All sessions, oldest first."""
+        return list(self._sessions.values())
+
+    @property
+    def active(self) -> int:
+        """Sessions in which media can flow."""
+        return sum(session.state is State.ACTIVE for session in self._sessions.values())
+
+    @property
+    def pending(self) -> int:
+        """Sessions that hold a place and are not connected: being answered, connecting, or being closed."""
+        return len(self._sessions) - self.active
+
+    async def open(self, offer: Offer) -> tuple[Session, str]:
+        """Admit a session and answer its offer; returns it and the SDP. Raises Refused, InvalidOffer, NoMediaPort."""
+        self.admission.admit(len(self._sessions))
+        session = self._create()
+        answer = await session.open(offer)
+        log.info("session opened", session=session.id, sessions=len(self._sessions), capacity=self.admission.capacity)
+        return session, answer
+
+    def set_draining(self, draining: bool) -> None:
+        """Begin or end draining; sessions go on either way."""
+        if draining is not self.admission.draining:
+            self.admission.draining = draining
+            log.info("draining changed", draining=draining, sessions=len(self._sessions))
+
+    async def watch_timers(self) -> None:
+        """End sessions whose timers run out, until cancelled; sleeps without waking while there is no session."""
+        while True:
+            if not self._sessions:
+                await self._wait_for_session()
+            now = time.monotonic()
+            for session in self.sessions:
+                session.check_timers(now)
+            await asyncio.sleep(TIMER_SECONDS)
+
+    async def wait_empty(self, timeout_seconds: float) -> bool:
+        """Wait until no session is left; returns whether that came true in time."""
+        try:
+            await asyncio.wait_for(self._empty.wait(), timeout_seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """End all sessions at once and wait for them, bounded."""
+        for session in self.sessions:
+            session.end(EndReason.SHUTDOWN)
+        await self.wait_empty(CLOSE_SECONDS)
+
+    def _create(self) -> Session:
+        session_id = secrets.token_hex(16)
+        session = Session(session_id, FrameLedger(self._meter), self._make_peer, self._limits, self._ended)
+        self._sessions[session_id] = session
+        self._empty.clear()
+        self._arrival.set()
+        return session
+
+    def _ended(self, session: Session, reason: EndReason) -> None:
+        self._sessions.pop(session.id, None)
+        self._meter.session_ended(reason)
+        if not self._sessions:
+            self._empty.set()
+
+    async def _wait_for_session(self) -> None:
+        self._arrival.clear()
+        await self._arrival.wait()

@@ -1,0 +1,125 @@
+"""One session: its state machine joined to a peer and to the clock."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+import structlog
+
+from mediapod.frames.ledger import FrameLedger
+from mediapod.rtc.ice import NoMediaPort
+from mediapod.rtc.offer import InvalidOffer, Offer
+from mediapod.session.state import EndReason, Limits, SessionState, State
+
+log = structlog.get_logger(__name__)
+
+
+class PeerConnection(Protocol):
+    """What a session needs of a peer."""
+
+    last_packet: float
+    video_codec: str
+
+    @property
+    def frames_sent(self) -> int:
+        """Frames sent so far."""
+
+    async def answer(self, offer: Offer) -> str:
+        """Answer the offer; returns SDP."""
+
+    async def close(self) -> None:
+        """Close; never raises."""
+
+
+PeerFactory = Callable[[FrameLedger, Callable[[str], None]], PeerConnection]
+OnEnd = Callable[["Session", EndReason], None]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionReport:
+    """What /sessions says about one session."""
+
+    id: str
+    state: str
+    startedTime: str  # noqa: N815  names of the admin interface
+    videoCodec: str  # noqa: N815
+    framesReceived: int  # noqa: N815
+    framesSent: int  # noqa: N815
+    results: dict[str, int]
+
+
+class Session:
+    """Created with a place already taken; `open` answers the offer; ends once, by whatever comes first."""
+
+    def __init__(
+        self, session_id: str, ledger: FrameLedger, make_peer: PeerFactory, limits: Limits, on_end: OnEnd
+    ) -> None:
+        self.id = session_id
+        self.ledger = ledger
+        self.started_time = datetime.now(UTC)
+        self._state = SessionState(limits, time.monotonic())
+        self._on_end = on_end
+        self._peer = make_peer(ledger, self._connection_changed)
+        self._closing: asyncio.Task[None] | None = None
+
+    @property
+    def state(self) -> State:
+        """Where the session stands."""
+        return self._state.state
+
+    async def open(self, offer: Offer) -> str:
+        """Answer the offer; returns SDP. When it raises, the session has ended with a reason."""
+        try:
+            answer = await self._peer.answer(offer)
+        except InvalidOffer:
+            self.end(EndReason.OFFER_INVALID)
+            raise
+        except (NoMediaPort, asyncio.CancelledError, Exception):
+            self.end(EndReason.OFFER_FAILED)
+            raise
+        self._state.answered()
+        return answer
+
+    def check_timers(self, now: float) -> None:
+        """End the session if a timer has run out. `now` in time.monotonic() seconds."""
+        self._state.packet(self._peer.last_packet)
+        self._ended(self._state.due(now))
+
+    def end(self, reason: EndReason) -> None:
+        """End the session; closing goes on in the background, `closed` waits for it."""
+        self._ended(self._state.end(reason))
+
+    async def closed(self) -> None:
+        """Wait until everything that belongs to an ended session is released."""
+        if self._closing is not None:
+            await asyncio.shield(self._closing)
+
+    def report(self) -> SessionReport:
+        """The session as /sessions shows it."""
+        return SessionReport(
+            id=self.id,
+            state=self.state.value,
+            startedTime=self.started_time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            videoCodec=self._peer.video_codec,
+            framesReceived=self.ledger.received,
+            framesSent=self._peer.frames_sent,
+            results={result.value: count for result, count in sorted(self.ledger.results.items())},
+        )
+
+    def _connection_changed(self, connection_state: str) -> None:
+        self._ended(self._state.connection_changed(connection_state, time.monotonic()))
+
+    def _ended(self, reason: EndReason | None) -> None:
+        if reason is not None:
+            self._closing = asyncio.get_running_loop().create_task(self._close(reason), name="mediapod-close")
+
+    async def _close(self, reason: EndReason) -> None:
+        await self._peer.close()
+        self.ledger.close()
+        log.info("session ended", session=self.id, reason=reason, frames_received=self.ledger.received)
+        self._on_end(self, reason)

@@ -1,0 +1,250 @@
+"""Every setting of the mediapod: one class, read from the environment once, at start."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+Seconds = Annotated[float, Field(gt=0, le=7 * 86400)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+PORT_RANGE = re.compile(r"(\d{1,5})-(\d{1,5})")
+SIMULATED_REFERENCE_MILLISECONDS = (
+    40.0  # what GPU_SPEEDUP_FACTOR divides: one 720p frame of the reference workload on one core
+)
+
+
+class InvalidSettings(ValueError):  # noqa: N818  same wording as InvalidStages
+    """One or more settings are wrong; each line of the message names the environment variable."""
+
+
+class StageSetting(BaseModel):
+    """One stage of the pipeline as the resource has it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str = Field(min_length=1, max_length=63)
+    effect: str = Field(min_length=1, max_length=63)
+    parameters: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class Settings(BaseSettings):
+    """The environment of a mediapod. The operator sets all of it; by hand, everything may be left out."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, populate_by_name=False)
+
+    pod_ip: str = Field("", validation_alias="POD_IP", description="Address of the pod.")
+    pod_name: str = Field("", validation_alias="POD_NAME", description="Name of the pod, for logs.")
+    pod_namespace: str = Field("", validation_alias="POD_NAMESPACE", description="Namespace of the pod, for logs.")
+    node_name: str = Field("", validation_alias="NODE_NAME", description="Name of the node, for logs.")
+    bind_address: str = Field(
+        "",
+        validation_alias="MEDIAPOD_BIND_ADDRESS",
+        description="Address for HTTP and media. Empty: POD_IP, else 0.0.0.0.",
+    )
+    http_port: Port = Field(8080, validation_alias="MEDIAPOD_HTTP_PORT", description="Port for users. 0: any free one.")
+    admin_port: Port = Field(
+        9090,
+        validation_alias="MEDIAPOD_ADMIN_PORT",
+        description="Port for the operator, probes and Prometheus. 0: any free one.",
+    )
+
+    pipeline: str = Field("", validation_alias="MEDIAPOD_PIPELINE", description="Name of the pipeline, for logs.")
+    stages: list[StageSetting] = Field(
+        default_factory=list,
+        max_length=32,
+        validation_alias="MEDIAPOD_STAGES",
+        description='JSON list of {"name", "effect", "parameters"}. Empty: pictures pass unchanged.',
+    )
+    frame_deadline_milliseconds: float = Field(
+        100,
+        gt=0,
+        le=60_000,
+        validation_alias="MEDIAPOD_FRAME_DEADLINE_MILLISECONDS",
+        description="A frame older than this is late.",
+    )
+    late_policy: Literal["Drop", "Bypass"] = Field(
+        "Drop", validation_alias="MEDIAPOD_LATE_POLICY", description="Late frames: drop them, or send them unprocessed."
+    )
+
+    max_sessions: int = Field(
+        100,
+        ge=1,
+        le=10_000,
+        validation_alias="MAX_SESSIONS_PER_POD",
+        description="Sessions that are let in, pending ones counted.",
+    )
+    connect_seconds: Seconds = Field(
+        30, validation_alias="WEBRTC_TIMEOUT", description="Seconds from offer to connection."
+    )
+    idle_seconds: Seconds = Field(
+        300, validation_alias="SESSION_TIMEOUT", description="Seconds without a packet until a session ends."
+    )
+    maximum_seconds: Seconds | None = Field(
+        None,
+        validation_alias="MEDIAPOD_MAX_SESSION_SECONDS",
+        description="Longest session in seconds. Absent: unlimited.",
+    )
+    grace_seconds: Seconds = Field(
+        30,
+        validation_alias="MEDIAPOD_GRACE_SECONDS",
+        description="terminationGracePeriodSeconds; SIGTERM drains until 5 s before its end.",
+    )
+
+    device: Literal["Auto", "GPU", "CPU", "Simulated"] = Field(
+        "Auto",
+        validation_alias="MEDIAPOD_DEVICE",
+        description="Where effects run. GPU and Auto fall back to the CPU, counted.",
+    )
+    simulated_service_time_milliseconds: float | None = Field(
+        None,
+        gt=0,
+        le=10_000,
+        validation_alias="MEDIAPOD_SIMULATED_SERVICE_TIME_MILLISECONDS",
+        description="Time that the simulated device takes for one frame. Absent: 40 ms / GPU_SPEEDUP_FACTOR.",
+    )
+    cuda_wanted: bool = Field(True, validation_alias="CUDA_WANTED", description="False: the device Auto means CPU.")
+    gpu_simulation: bool = Field(False, validation_alias="GPU_SIMULATION", description="True: the device is Simulated.")
+    gpu_speedup_factor: float = Field(
+        10,
+        gt=0,
+        le=1000,
+        validation_alias="GPU_SPEEDUP_FACTOR",
+        description="How much faster than one core the simulated device is.",
+    )
+    pytorch_cuda_alloc_conf: str = Field(
+        "",
+        validation_alias="PYTORCH_CUDA_ALLOC_CONF",
+        description="Read by PyTorch itself: its memory allocator's options.",
+    )
+    workers: int = Field(
+        1,
+        ge=1,
+        le=256,
+        validation_alias="MEDIAPOD_WORKERS",
+        description="CPUs for media; the encoder threads are one more.",
+    )
+
+    allowed_origins: list[str] = Field(
+        default_factory=list,
+        validation_alias="MEDIAPOD_ALLOWED_ORIGINS",
+        description="JSON list of origins that browsers may call from.",
+    )
+    token: SecretStr | None = Field(
+        None, validation_alias="MEDIAPOD_TOKEN", description="Bearer token that offers must carry. Absent: none needed."
+    )
+    media_port_range: str = Field(
+        "",
+        validation_alias="MEDIAPOD_MEDIA_PORT_RANGE",
+        description='UDP ports for media, "from-to". Empty: any free port.',
+    )
+    advertised_addresses: list[str] = Field(
+        default_factory=list,
+        max_length=8,
+        validation_alias="MEDIAPOD_ADVERTISED_ADDRESSES",
+        description="JSON list of further addresses at which the media ports are reached (NAT, node).",
+    )
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", validation_alias="LOG_LEVEL", description="DEBUG, INFO, WARNING or ERROR."
+    )
+    log_format: Literal["json", "text"] = Field(
+        "json", validation_alias="MEDIAPOD_LOG_FORMAT", description="json or text."
+    )
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper_case(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("pod_ip", "bind_address")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        return str(ipaddress.ip_address(value)) if value else value
+
+    @field_validator("advertised_addresses")
+    @classmethod
+    def _are_addresses(cls, value: list[str]) -> list[str]:
+        return [str(ipaddress.ip_address(address)) for address in value]
+
+    @field_validator("media_port_range")
+    @classmethod
+    def _is_port_range(cls, value: str) -> str:
+        if value:
+            _port_range(value)
+        return value
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Settings:
+        if self.http_port == self.admin_port != 0:
+            raise ValueError(f"MEDIAPOD_HTTP_PORT and MEDIAPOD_ADMIN_PORT are both {self.http_port}; they must differ")
+        return self
+
+    @property
+    def address(self) -> str:
+        """The address for HTTP and media."""
+        return self.bind_address or self.pod_ip or "0.0.0.0"  # noqa: S104  the default of a container: every interface
+
+    @property
+    def media_ports(self) -> tuple[int, int] | None:
+        """First and last media port, None for any."""
+        return _port_range(self.media_port_range) if self.media_port_range else None
+
+    @property
+    def effective_device(self) -> str:
+        """The device after the reference documents' switches."""
+        if self.gpu_simulation:
+            return "Simulated"
+        return "CPU" if self.device == "Auto" and not self.cuda_wanted else self.device
+
+    @property
+    def service_time_seconds(self) -> float:
+        """Service time of the simulated device in seconds."""
+        given = self.simulated_service_time_milliseconds
+        return (given if given is not None else SIMULATED_REFERENCE_MILLISECONDS / self.gpu_speedup_factor) / 1000
+
+
+def _port_range(value: str) -> tuple[int, int]:
+    match = PORT_RANGE.fullmatch(value)
+    first, last = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1024 <= first <= last <= 65535:
+        raise ValueError('must be "from-to" with 1024 <= from <= to <= 65535')
+    return first, last
+
+
+def load_settings() -> Settings:
+    """Read the environment. Raises InvalidSettings naming each wrong variable."""
+    try:
+        return Settings()  # type: ignore[call-arg]  # every field comes from the environment
+    except ValidationError as invalid:
+        raise InvalidSettings("\n".join(_problems(invalid))) from invalid
+    except SettingsError as invalid:
+        raise InvalidSettings(_unreadable(invalid)) from invalid
+
+
+def _problems(invalid: ValidationError) -> Iterator[str]:
+    for problem in invalid.errors():
+        where = ".".join(str(part) for part in problem["loc"])
+        value = "" if "TOKEN" in where or not where else f" (it is {str(problem['input'])[:80]!r})"
+        yield f"{where}: {problem['msg']}{value}" if where else problem["msg"]
+
+
+def _unreadable(invalid: SettingsError) -> str:
+    for name, field in Settings.model_fields.items():
+        if f'"{name}"' in str(invalid):
+            alias = str(field.validation_alias)
+            return f"{alias}: must be JSON (it is {os.environ.get(alias, '')[:80]!r})"
+    return str(invalid)

@@ -1,0 +1,255 @@
+"""A mediapod in this process and stock aiortc clients that talk to it over real UDP on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from fractions import Fraction
+
+import aioice.ice
+import av
+import httpx
+import numpy as np
+import pytest
+from aiortc import (
+    MediaStreamError,
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCPeerConnection,
+    RTCRtpSender,
+    RTCSessionDescription,
+)
+
+from mediapod.engine import Engine
+from mediapod.service import Mediapod
+from mediapod.settings import Settings
+
+CLOCK_RATE = 90_000
+
+
+class NumberedClip(MediaStreamTrack):
+    """Moving bars with a frame number in the luma of the upper left corner; RTP time steps are deliberately uneven."""
+
+    kind = "video"
+
+    def __init__(self, width: int, height: int, frames_per_second: float) -> None:
+        super().__init__()
+        self._width, self._height, self._interval = width, height, 1 / frames_per_second
+        self._pictures = [_picture(width, height, shift) for shift in range(8)]
+        self._started: float | None = None
+        self._count = 0
+        self._timestamp = 0
+
+    async def recv(self) -> av.VideoFrame:
+        """The next picture, in time."""
+        if self._started is None:
+            self._started = time.monotonic()
+        await asyncio.sleep(max(0.0, self._started + self._count * self._interval - time.monotonic()))
+        picture = self._pictures[self._count % len(self._pictures)]
+        picture.pts, picture.time_base = self._timestamp, Fraction(1, CLOCK_RATE)
+        self._count += 1
+        self._timestamp += int(CLOCK_RATE * self._interval) + self._count % 3
+        return picture
+
+
+def _picture(width: int, height: int, shift: int) -> av.VideoFrame:
+    columns = (np.arange(width) // 16 + shift) % 8 * 24 + 40
+    y = np.broadcast_to(columns.astype(np.uint8), (height, width))
+    chroma = np.full((height // 2, width), 128, np.uint8)
+    return av.VideoFrame.from_ndarray(np.ascontiguousarray(np.vstack([y, chroma])), format="yuv420p")
+
+
+class Client:
+    """A stock aiortc peer that records RTP timestamps: when each frame's last packet left and when it came back."""
+
+    def __init__(
+        self, base_url: str, codec: str, width: int, height: int, frames_per_second: float, audio: bool
+    ) -> None:
+        self._url = base_url
+        self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        transceiver = self.connection.addTransceiver(
+            NumberedClip(width, height, frames_per_second), direction="sendrecv"
+        )
+        codecs = RTCRtpSender.getCapabilities("video").codecs
+        transceiver.setCodecPreferences([c for c in codecs if c.name in (codec, "rtx")])
+        self.audio = self.connection.addTransceiver("audio", direction="sendrecv") if audio else None
+        self.sent: dict[int, float] = {}
+        self.returned: dict[int, float] = {}
+        self.pictures: list[av.VideoFrame] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._tap(transceiver)
+        self.session_id = ""
+
+    def _tap(self, transceiver) -> None:  # type: ignore[no-untyped-def]
+        receiver, transport = transceiver.receiver, transceiver.sender.transport
+        handle, send = receiver._handle_rtp_packet, transport._send_rtp
+
+        async def handle_rtp_packet(packet, arrival_time_ms) -> None:  # type: ignore[no-untyped-def]
+            if packet.marker:
+                self.returned.setdefault(packet.timestamp, time.monotonic())
+            await handle(packet, arrival_time_ms)
+
+        async def send_rtp(data: bytes) -> None:
+            await send(data)
+            if not 192 <= data[1] <= 223 and data[1] & 0x80:
+                self.sent.setdefault(struct.unpack_from("!L", data, 4)[0], time.monotonic())
+
+        receiver._handle_rtp_packet = handle_rtp_packet
+        transport._send_rtp = send_rtp
+
+    async def offer(self) -> dict[str, str]:
+        """The JSON body of an offer."""
+        await self.connection.setLocalDescription(await self.connection.createOffer())
+        return {"sdp": self.connection.localDescription.sdp, "type": "offer"}
+
+    async def post(self) -> httpx.Response:
+        """Send the offer; returns whatever comes back."""
+        body = await self.offer()
+        async with httpx.AsyncClient() as http:
+            return await http.post(f"{self._url}/webrtc/offer", json=body, timeout=10)
+
+    async def connect(self) -> None:
+        """Connect, or fail the test."""
+        response = await self.post()
+        assert response.status_code == 200, response.text
+        answer = response.json()
+        self.session_id = answer["sessionId"]
+        self.connection.on("track", self._consume)
+        await self.connection.setRemoteDescription(RTCSessionDescription(answer["sdp"], answer["type"]))
+
+    def _consume(self, track: MediaStreamTrack) -> None:
+        async def consume() -> None:
+            try:
+                while True:
+                    self.pictures.append(await track.recv())
+            except MediaStreamError:
+                return
+
+        self._tasks.append(asyncio.get_running_loop().create_task(consume()))
+
+    async def wait_for(self, count: int, timeout: float = 15) -> None:
+        """Wait until `count` frames have come back."""
+        await eventually(
+            lambda: len(self.returned) >= count, timeout, lambda: f"{len(self.returned)} of {count} came back"
+        )
+
+    @property
+    def latencies(self) -> list[float]:
+        """Seconds from the last packet of a frame sent until its last packet returned, matched by RTP timestamp."""
+        offset = self.timestamp_offset()
+        return [at - self.sent[(stamp - offset) % 2**32] for stamp, at in self.returned.items()]
+
+    def timestamp_offset(self) -> int:
+        """The constant between sent and returned timestamps; fails when there is none."""
+        first = next(iter(self.returned))
+        for candidate in self.sent:
+            offset = (first - candidate) % 2**32
+            if all((stamp - offset) % 2**32 in self.sent for stamp in self.returned):
+                return offset
+        raise AssertionError("returned RTP timestamps are not the sent ones plus a constant")
+
+    def vanish(self) -> None:
+        """Stop without a word, as a killed process does."""
+        for transceiver in self.connection.getTransceivers():
+            ice = transceiver.sender.transport.transport._connection
+            for protocol in ice._protocols:
+                protocol.transport.close()
+
+    async def close(self) -> None:
+        """Close properly."""
+        await self.connection.close()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+
+async def eventually(condition: Callable[[], bool], timeout: float, describe: Callable[[], str] = str) -> None:
+    """Wait until `condition()` holds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {timeout} s: {describe()}"
+        await asyncio.sleep(0.02)
+
+
+class Server:
+    """A started mediapod and its addresses."""
+
+    def __init__(self, mediapod: Mediapod) -> None:
+        self.mediapod = mediapod
+        self.url = f"http://127.0.0.1:{mediapod.http.port}"
+        self.admin_url = f"http://127.0.0.1:{mediapod.admin.port}"
+        self.clients: list[Client] = []
+
+    def client(
+        self,
+        codec: str = "H264",
+        width: int = 320,
+        height: int = 240,
+        frames_per_second: float = 20,
+        audio: bool = False,
+    ) -> Client:
+        """A client that is closed with the server."""
+        client = Client(self.url, codec, width, height, frames_per_second, audio)
+        self.clients.append(client)
+        return client
+
+    def metric(self, name: str, **labels: str) -> float:
+        """A metric's value now."""
+        return self.mediapod.metrics.registry.get_sample_value(name, labels) or 0.0
+
+    def results(self) -> dict[str, float]:
+        """Frames by result."""
+        names = ("ok", "superseded", "late", "bypassed", "shed", "error")
+        return {name: self.metric("mediapod_frames_total", result=name) for name in names}
+
+    def unaccounted(self) -> float:
+        """Frames received that have no result."""
+        return self.metric("mediapod_frames_received_total") - sum(self.results().values())
+
+    async def settle(self, timeout: float = 10) -> None:
+        """Wait until no session is left, and check the balance of frames."""
+        await eventually(lambda: not self.mediapod.registry.sessions, timeout, lambda: "sessions remain")
+        assert self.unaccounted() == 0, (self.metric("mediapod_frames_received_total"), self.results())
+
+
+StartServer = Callable[..., Awaitable[Server]]
+
+
+@asynccontextmanager
+async def running(engine: Engine | None, environment: dict[str, object]) -> AsyncIterator[Server]:
+    """A mediapod on free ports."""
+    base = {
+        "MEDIAPOD_BIND_ADDRESS": "127.0.0.1",
+        "MEDIAPOD_HTTP_PORT": 0,
+        "MEDIAPOD_ADMIN_PORT": 0,
+        "MEDIAPOD_DEVICE": "CPU",
+    }
+    mediapod = Mediapod(Settings(**{**base, **environment}), engine)
+    server = Server(mediapod)
+    await mediapod.start()
+    try:
+        yield server
+    finally:
+        for client in server.clients:
+            await client.close()
+        await mediapod.stop()
+
+
+@pytest.fixture
+async def serve(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StartServer]:
+    """Start a mediapod: `await serve(engine=None, MAX_SESSIONS_PER_POD=2, ...)`."""
+    monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda use_ipv4, use_ipv6: ["127.0.0.1"])
+    contexts = []
+
+    async def start(engine: Engine | None = None, **environment: object) -> Server:
+        context = running(engine, environment)
+        contexts.append(context)
+        return await context.__aenter__()
+
+    yield start
+    for context in reversed(contexts):
+        await context.__aexit__(None, None, None)

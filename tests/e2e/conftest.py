@@ -4,13 +4,14 @@ import secrets
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from devcluster.binaries import CONTROL_PLANE, BinaryError, ensure
+from devcluster.binaries import CONTROL_PLANE, BinaryError, crd_manifests, ensure
 from devcluster.controlplane import ControlPlane
 
 Kubectl = Callable[..., subprocess.CompletedProcess[str]]
@@ -30,10 +31,17 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     wanted = any(Path(__file__).parent in item.path.parents for item in session.items)
     if not wanted or session.config.option.collectonly:
         return
+    capture = session.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled() if capture else nullcontext():  # the progress is for people
+        session.config.stash[_binaries] = _get_binaries()
+
+
+def _get_binaries() -> Mapping[str, Path] | BinaryError:
     try:
-        session.config.stash[_binaries] = ensure((*CONTROL_PLANE, "prometheus", "promtool"))
+        crd_manifests("servicemonitors")
+        return ensure((*CONTROL_PLANE, "prometheus", "promtool"))
     except BinaryError as error:
-        session.config.stash[_binaries] = error
+        return error
 
 
 @pytest.fixture(scope="session")

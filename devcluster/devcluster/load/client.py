@@ -246,7 +246,7 @@ class LoadClient:
             elif peer.connectionState == "failed":
                 self._end("ICE lost" if connected.done() else "failed", "ICE or DTLS failed")
             elif peer.connectionState == "closed":
-                self._end("server closed", "DTLS was closed")
+                self._service_gone("DTLS was closed")
 
         peer.on("connectionstatechange", state_changed)
         return connected
@@ -256,7 +256,15 @@ class LoadClient:
             self._ended.set_result((reason, detail))
 
     def _stream_ended(self) -> None:
-        self._end("server closed", "the service said BYE or closed its transport")
+        self._service_gone("the service said BYE or its transport ended")
+
+    def _service_gone(self, detail: str) -> None:
+        """aiortc closes the transport too when ICE is lost; a service that closes was heard just before."""
+        silent = self.statistics.silent_seconds(time.time())
+        if silent > SILENT_SECONDS:
+            self._end("ICE lost", f"nothing came back for {silent:.1f} s")
+        else:
+            self._end("server closed", detail)
 
     async def _shut(self, peer: RTCPeerConnection) -> None:
         self._inspector.close()

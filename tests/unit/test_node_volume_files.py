@@ -10,7 +10,7 @@ from devcluster.node.addresses import PodAddresses
 from devcluster.node.downward import PodFacts
 from devcluster.node.environment import MissingReferenceError, ObjectKey
 from devcluster.node.images import ImageTableError, parse_image_table, repository
-from devcluster.node.launch.root import folders_to_open
+from devcluster.node.launch.root import covered_paths, folders_to_open
 from devcluster.node.mounts import container_mounts
 from devcluster.node.payload import FileContent, default_mode, object_bytes, sources_of, volume_files, volume_objects
 from devcluster.node.pod_log import PodLog, tail
@@ -95,6 +95,12 @@ def test_only_folders_in_which_something_is_missing_are_opened(tmp_path):
     assert folders_to_open([targets[1], targets[2]]) == [str(tmp_path)]
     assert folders_to_open([targets[3], targets[1]]) == [str(tmp_path), f"{tmp_path}/there"]
     assert folders_to_open([targets[4]]) == []
+
+
+def test_paths_that_a_volume_covers_are_shown_again():
+    kept = ["/tmp/clone/.venv", "/tmp/clone", "/usr", "/tmpfiles", "/data/x"]
+    assert covered_paths(kept, ["/tmp", "/data"]) == ["/data/x", "/tmp/clone"]
+    assert covered_paths(kept, ["/etc"]) == []
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The node agent under the real scheduler and controllers: pods as processes that behave as in a cluster."""
 
 import json
+import ssl
 import time
 from collections import Counter
 from pathlib import Path
@@ -11,6 +12,7 @@ import yaml
 
 SERVER = "example.org/http-server:1.0"
 SHELL = "example.org/shell:1.0"
+PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used: these servers speak plain HTTP, loading CAs takes long
 POD_ENV = [
     {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
     {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
@@ -114,7 +116,7 @@ def condition(item, kind):
 
 def ask(pod_object, path):
     """GET from a pod by its address."""
-    return httpx.get(f"http://{pod_object['status']['podIP']}:8080{path}", timeout=10, trust_env=False)
+    return httpx.get(f"http://{pod_object['status']['podIP']}:8080{path}", timeout=10, trust_env=False, verify=PLAIN)
 
 
 def running_with(text):
@@ -275,9 +277,9 @@ def test_the_service_proxy_balances_over_ready_pods_only(cluster):
     first, second = cluster.wait_ready("web", 2)
     address = cluster.get("services", "web")["spec"]["clusterIP"]
 
-    def answers(count=40):
+    def answers(count=20):
         urls = [f"http://{address}:8081/"] * count
-        return Counter(httpx.get(url, timeout=5, trust_env=False).json()["pod"] for url in urls)
+        return Counter(httpx.get(url, timeout=5, trust_env=False, verify=PLAIN).json()["pod"] for url in urls)
 
     assert set(answers()) == {first["metadata"]["name"], second["metadata"]["name"]}
     ask(first, "/set/ready/false")

@@ -62,7 +62,7 @@ def _last_existing(path: str) -> str:
 def compose(base: str, mounts: list[Mount], kept: list[str]) -> None:
     """Replace this process's root by the view with ``mounts``. ``base`` is any empty folder.
 
-    Host paths in ``kept`` stay visible when a volume covers them (a /tmp volume on a machine whose Python lives in /tmp).
+    Host paths in ``kept`` stay visible when a volume covers them (a /tmp volume where Python itself lives in /tmp).
     Needs a mount namespace of its own. Raises OSError where the system refuses.
     """
     mounts, kept = resolved(mounts), [os.path.realpath(path) for path in kept]

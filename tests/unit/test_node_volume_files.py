@@ -1,6 +1,7 @@
 """What volumes show, where they are mounted, images, addresses."""
 
 import base64
+import sys
 
 import pytest
 from hypothesis import given
@@ -126,6 +127,10 @@ def test_image_tables_take_lists_and_mappings():
     table = parse_image_table({"a": ["x", "y"], "b": {"argv": ["z"], "env": {"N": 1}, "workingDir": "/w"}})
     assert table["a"].argv == ("x", "y")
     assert (table["b"].environment, table["b"].working_directory) == ({"N": "1"}, "/w")
+
+
+def test_python_stands_for_this_interpreter():
+    assert parse_image_table({"a": ["python", "-V"]})["a"].argv == (sys.executable, "-V")
 
 
 def test_addresses_are_kept_and_never_given_twice(tmp_path):

@@ -13,7 +13,7 @@ import httpx
 
 from devcluster.controlplane.addresses import LOOPBACK, free_ports
 from devcluster.controlplane.audit import Mutation, audit_policy, read_mutations
-from devcluster.controlplane.bootstrap import default_account_exists, grant_view
+from devcluster.controlplane.bootstrap import default_account_exists, grant_view, may_list_pods
 from devcluster.controlplane.components import (
     APISERVER,
     COMPONENTS,
@@ -85,6 +85,7 @@ class ControlPlane:
         self._users: dict[str, User] = {}
         self._children: dict[str, ChildProcess] = {}
         self._layout: Layout | None = None
+        self._in_use_by_others = False
 
     def __enter__(self) -> Self:
         self.start()
@@ -147,7 +148,12 @@ class ControlPlane:
                 return
 
     def stop(self) -> None:
-        """Ends the components in reverse order, also those that an earlier interpreter left in this folder."""
+        """Ends the components in reverse order, also those that an earlier interpreter left in this folder.
+
+        Not so after `start` refused the folder because a cluster was running in it: that one keeps running.
+        """
+        if self._in_use_by_others:
+            return
         for name in reversed(COMPONENTS):
             child = self._children.pop(name, None)
             if child is not None:
@@ -161,7 +167,9 @@ class ControlPlane:
 
     def stop_component(self, name: str, *, kill: bool = False) -> None:
         """Ends one component (`kill`: by SIGKILL at once); the others keep running."""
-        child = self._children.pop(name)
+        child = self._children.pop(name, None)
+        if child is None:
+            raise ControlPlaneError(f"{name} is not running; components are {', '.join(COMPONENTS)}")
         child.kill() if kill else child.stop()
 
     def restart_component(self, name: str) -> None:
@@ -186,7 +194,10 @@ class ControlPlane:
         return read_mutations(self.layout.audit_log)
 
     def _refuse_running(self) -> None:
-        running = [record.name for record in ProcessTable(self.data_dir).read() if record.alive()]
+        own = {child.record for child in self._children.values()}
+        records = ProcessTable(self.data_dir).read()
+        running = [record.name for record in records if record.alive() and record not in own]
+        self._in_use_by_others = bool(running)
         if running:
             raise ControlPlaneError(
                 f"{self.data_dir} is in use: {', '.join(running)} still run. "
@@ -206,6 +217,8 @@ class ControlPlane:
             for name in (CONTROLLER_MANAGER, SCHEDULER):
                 self._wait_healthy(name, deadline)
             self._wait(lambda: default_account_exists(client), "the service account default/default", deadline)
+            token = self._users[PROMETHEUS].token
+            self._wait(lambda: may_list_pods(client, token), "the rights of Prometheus' user", deadline)
 
     def client(self) -> httpx.Client:
         """An HTTP client of the API server with the administrator's rights; the caller closes it."""

@@ -98,7 +98,11 @@ class Container:
         self._event("Started", f"Started container {self.spec['name']} as process {process.pid}")
         self._log.info("container started", pid=process.pid, restart_count=self.state.restart_count)
         self._changed()
-        code = await self._supervise(process)
+        try:
+            code = await self._supervise(process)
+        except BaseException:
+            process.abandon()
+            raise
         self.state.end(code, _now())
         self._log.info("container ended", exit_code=code)
         self._changed()

@@ -70,5 +70,5 @@ class StatusWriter:
 
 def _replacing(status: Json) -> Json:
     """``status`` as a strategic merge patch that replaces the addresses; merging would add a new one to the old."""
-    lists = {key: [{"$patch": "replace"}, *status[key]] for key in ("podIPs", "hostIPs") if key in status}
+    lists: Json = {key: [{"$patch": "replace"}, *status[key]] for key in ("podIPs", "hostIPs") if key in status}
     return {**status, **lists}

@@ -300,18 +300,19 @@ def test_the_service_proxy_balances_over_ready_pods_only(cluster):
     cluster.eventually(refused, "connections to be reset")
 
 
-def test_an_image_that_is_not_in_the_table_never_runs(cluster):
-    cluster.apply(pod("stranger", {"name": "c", "image": "nginx:1.27", "command": ["touch", "/tmp/never"]}))
+def test_an_image_that_is_not_in_the_table_never_runs(cluster, tmp_path):
+    proof = tmp_path / "ran"
+    cluster.apply(pod("stranger", {"name": "c", "image": "nginx:1.27", "command": ["touch", str(proof)]}))
 
-    def waiting():
+    def refusal():
         statuses = cluster.get("pods", "stranger")["status"].get("containerStatuses") or [{}]
-        return statuses[0].get("state", {}).get("waiting")
+        waiting = statuses[0].get("state", {}).get("waiting", {})
+        return waiting.get("message") if waiting.get("reason") == "ImageNotRunnableHere" else None
 
-    found = cluster.eventually(waiting, "a waiting state")
-    assert found["reason"] == "ImageNotRunnableHere"
-    assert "nginx:1.27" in found["message"]
+    assert "nginx:1.27" in cluster.eventually(refusal, "the reason ImageNotRunnableHere")
     assert cluster.get("pods", "stranger")["status"]["phase"] == "Pending"
     cluster.kubectl("delete", "pod", "stranger", "--wait=true")
+    assert not proof.exists()
 
 
 def test_restart_policies_and_exit_codes(cluster):

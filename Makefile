@@ -1,10 +1,13 @@
-# Everything runs in a virtual environment of the checkout; nothing is installed outside it and the user's cache folder.
+# Everything runs in a virtual environment of the checkout; nothing is installed outside it and the user's cache folder,
+# but Debian's chromium for the browser tests where `make test` runs as root.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+DEVICE ?= Simulated
+PYTEST := $(BIN)/python -m pytest -q
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-controls test lint clean
+.PHONY: help demo demo-controls test test-fast lint generate bench-effects clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -21,11 +24,31 @@ $(VENV)/test.stamp: $(VENV)/demo.stamp tests/requirements.txt
 	@$(PIP) install -c constraints.txt -r tests/requirements.txt
 	@touch $@
 
-lint: $(VENV)/test.stamp ## ruff, mypy --strict, layers
+demo: $(VENV)/demo.stamp ## The main job, live: scale up on p95, drain down again. KEEP=1 stays up, DEVICE=CPU needs no simulation
+	@$(BIN)/python -m devcluster demo run --device $(DEVICE) $(if $(KEEP),--keep)
+
+demo-controls: $(VENV)/demo.stamp ## Breaks the demo in four ways; each must make it fail
+	@$(BIN)/python -m devcluster demo controls
+
+test: lint ## Everything: lint, unit, property, golden, chart, media, end to end, browser
+	@tools/install-chromium
+	$(PYTEST) tests
+
+test-fast: $(VENV)/test.stamp ## What needs no processes and no network: unit, property, golden
+	$(PYTEST) tests/unit tests/property tests/golden
+
+lint: $(VENV)/test.stamp ## ruff, mypy --strict, layers, generated files
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --config pyproject.toml
+	@$(BIN)/python tools/reference.py --check
+
+generate: $(VENV)/test.stamp ## Writes what is generated: crds/, install.yaml, effects.json, docs/reference
+	@tools/generate
+
+bench-effects: $(VENV)/test.stamp ## Milliseconds a frame by effect: OpenCV, torch, and naive torch
+	@$(BIN)/python bench/effects.py
 
 clean: ## Removes the virtual environment and build/
 	rm -rf $(VENV) build

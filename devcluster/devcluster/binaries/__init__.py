@@ -1,0 +1,22 @@
+"""Finds, downloads or builds the programs of the local cluster, into a cache folder of the user."""
+
+from devcluster.binaries.crds import crd_manifests
+from devcluster.binaries.errors import BinaryError, BinaryUnavailableError, CacheBusyError, CacheError, ChecksumError
+from devcluster.binaries.progress import Lines, Progress, Quiet
+from devcluster.binaries.sources import ensure
+from devcluster.binaries.versions import CATALOGUE, CONTROL_PLANE
+
+__all__ = [
+    "CATALOGUE",
+    "CONTROL_PLANE",
+    "BinaryError",
+    "BinaryUnavailableError",
+    "CacheBusyError",
+    "CacheError",
+    "ChecksumError",
+    "Lines",
+    "Progress",
+    "Quiet",
+    "crd_manifests",
+    "ensure",
+]

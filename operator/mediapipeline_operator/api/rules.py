@@ -1,0 +1,101 @@
+"""Rules across fields (CEL), checked by the API server. Each has a test that it accepts and one that it rejects.
+
+A rule stands at the object that holds all fields it reads, but not inside an object with a default: the API server
+checks a default of {} against the rules of that object before it fills the object's own defaults in.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from mediapipeline_operator.api.model import LATENCY_BUCKETS_MILLISECONDS
+
+_BOUNDS = ", ".join(str(bound) for bound in LATENCY_BUCKETS_MILLISECONDS)
+_SPEC = ("spec",)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`path`: where the rule stands, below the resource. `field`: what the message is about, below `path`."""
+
+    path: tuple[str, ...]
+    rule: str
+    message: str
+    field: str = ""
+
+    def as_validation(self) -> dict[str, Any]:
+        validation = {"rule": self.rule, "message": self.message}
+        return {**validation, "fieldPath": f".{self.field}"} if self.field else validation
+
+
+def _on_a_bound(field: str) -> Rule:
+    return Rule(
+        _SPEC,
+        f"self.{field} in [{_BOUNDS}]",
+        f"must be a bound of the latency histogram, where the missed share is exact: {_BOUNDS}",
+        field,
+    )
+
+
+RULES = (
+    Rule(
+        (),
+        "size(self.metadata.name) <= 52 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+        "metadata.name must be a DNS label that starts with a letter and has at most 52 characters: "
+        "the names of the children are made from it",
+    ),
+    Rule(("spec", "profile"), "self == oldSelf", "profile is immutable: create another MediaPipeline"),
+    Rule(
+        _SPEC,
+        "!(oldSelf.autoscaling.engine == 'Operator' && self.autoscaling.engine == 'Operator')"
+        " || self.replicas == oldSelf.replicas",
+        "replicas is not used with autoscaling.engine Operator, which decides the number itself: change "
+        "autoscaling.minReplicas and autoscaling.maxReplicas, or set autoscaling.engine to None first",
+        "replicas",
+    ),
+    Rule(
+        _SPEC,
+        "4 * self.monitoring.intervalSeconds <= self.autoscaling.latency.scaleUp.forSeconds",
+        "rates are taken over 4 x monitoring.intervalSeconds, which must not be longer than "
+        "autoscaling.latency.scaleUp.forSeconds: lower the one or raise the other",
+        "monitoring.intervalSeconds",
+    ),
+    Rule(
+        _SPEC,
+        "self.autoscaling.minReplicas <= self.autoscaling.maxReplicas",
+        "minReplicas must not be above maxReplicas",
+        "autoscaling.minReplicas",
+    ),
+    Rule(
+        _SPEC,
+        "self.autoscaling.mode == 'Active' || self.autoscaling.engine == 'Operator'",
+        "mode Advisory needs engine Operator: no other engine can decide without acting",
+        "autoscaling.mode",
+    ),
+    Rule(
+        _SPEC,
+        "self.autoscaling.latency.scaleDown.belowMilliseconds < self.autoscaling.latency.scaleUp.aboveMilliseconds",
+        "scaleDown.belowMilliseconds must be below scaleUp.aboveMilliseconds: between them nothing happens",
+        "autoscaling.latency.scaleDown.belowMilliseconds",
+    ),
+    _on_a_bound("autoscaling.latency.scaleUp.aboveMilliseconds"),
+    _on_a_bound("autoscaling.latency.scaleDown.belowMilliseconds"),
+    Rule(
+        _SPEC,
+        "!has(self.compute.simulation) || self.compute.device == 'Simulated'",
+        "simulation is for device Simulated only: remove it or set device to Simulated",
+        "compute.simulation",
+    ),
+    Rule(
+        _SPEC,
+        "!has(self.compute.gpu) || self.compute.device == 'GPU'",
+        "gpu is for device GPU only: remove it or set device to GPU",
+        "compute.gpu",
+    ),
+    Rule(
+        _SPEC,
+        "!(string(self.rollout.maxSurge) in ['0', '0%', '00%'] "
+        "&& string(self.rollout.maxUnavailable) in ['0', '0%', '00%'])",
+        "maxSurge and maxUnavailable must not both be 0: a rollout could not begin",
+        "rollout.maxUnavailable",
+    ),
+)

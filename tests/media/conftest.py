@@ -278,3 +278,20 @@ async def serve(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StartServer]:
     yield start
     for context in reversed(contexts):
         await context.__aexit__(None, None, None)
+
+
+@pytest.fixture
+async def connect_to(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[[str], Awaitable[Client]]]:
+    """`await connect_to(url)` connects a client to a mediapod that runs elsewhere."""
+    monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda use_ipv4, use_ipv6: ["127.0.0.1"])
+    clients: list[Client] = []
+
+    async def connect(url: str) -> Client:
+        client = Client(url, "H264", 320, 240, 20, audio=False)
+        clients.append(client)
+        await client.connect()
+        return client
+
+    yield connect
+    for client in clients:
+        await client.close()

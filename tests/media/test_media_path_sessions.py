@@ -43,6 +43,7 @@ async def test_a_full_pod_says_503_with_retry_after_and_stays_ready(serve, event
     assert server.metric("mediapod_offers_total", result="rejected_capacity") == 1
     await first.close()
     await eventually(lambda: not server.mediapod.registry.sessions, 10)
+    assert server.metric("mediapod_sessions_ended_total", reason="PeerClosed") == 1
     await server.client().connect()
 
 

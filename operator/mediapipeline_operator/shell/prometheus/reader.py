@@ -146,7 +146,7 @@ def _client(settings: ReaderSettings) -> PrometheusConnect:
 
 
 def to_samples(result: Any) -> list[Sample]:
-    """The JSON of an instant vector. Raises QueryRefusedError for anything else; NaN and Inf pass, they are judged later."""
+    """The JSON of an instant vector. Raises QueryRefusedError for anything else; NaN and Inf are judged later."""
     if not isinstance(result, list):
         raise QueryRefusedError("the answer is no instant vector")
     try:

@@ -1,6 +1,6 @@
 """Facts and measurements of fleets, in the words of the rules."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -80,7 +80,7 @@ class Fleet:
     spec: MediaPipelineSpec
     workload: WorkloadFacts
     signals: Signals
-    state: ScalingState = ScalingState()
+    state: ScalingState = field(default_factory=ScalingState)
     now: datetime = START
 
     def tick(self) -> Outcome:

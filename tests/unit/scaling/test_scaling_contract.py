@@ -1,4 +1,4 @@
-"""The contract that users were promised: up when p95 > 100 ms for 30 s, down when p95 < 50 ms for 2 min, 2 to 10 replicas."""
+"""The promise: up when p95 > 100 ms for 30 s, down when p95 < 50 ms for 2 min, 2 to 10 replicas."""
 
 import pytest
 

@@ -74,7 +74,7 @@ def test_one_refused_offer_is_not_yet_demand_two_ticks_of_them_are(make):
 
 
 def test_no_second_step_while_replicas_of_the_first_are_starting(make):
-    """Sticky sessions: the miss stays until the new replica takes load. Naive: one more every 30 s until the maximum."""
+    """Sticky sessions: the miss stays until the new replica takes load. Naive: one more every 30 s, to the maximum."""
     breach = make.fleet(3, miss=0.1, policy="Threshold").settle(20)
     starting = (*breach.workload.pods, make.pod("new", age=10, ready=False, now=breach.now))
     waiting = replace(breach, workload=replace(breach.workload, replicas=4, pods=starting))

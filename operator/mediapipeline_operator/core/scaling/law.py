@@ -105,7 +105,7 @@ def up(reading: Reading, context: Choice) -> Choice | None:
 
 
 def _serve(reading: Reading, held: Choice) -> Choice:
-    """A number that cannot be raised is no reason to leave a drained replica lying about, or to stay above the maximum."""
+    """A number that cannot be raised is no reason to keep a drained replica, or to stay above the maximum."""
     gone = remove(reading, held)
     if gone is None and is_above_maximum(reading):
         gone = down(reading, held)

@@ -140,7 +140,7 @@ def _client(settings: ReaderSettings) -> PrometheusConnect:
         url=settings.url.rstrip("/"),
         headers=dict(settings.headers),
         session=session,
-        retry=Retry(total=0, redirect=3),  # the next tick is the retry
+        retry=Retry(total=0, read=False),  # the next tick is the retry
         timeout=settings.timeout_seconds,
     )
 

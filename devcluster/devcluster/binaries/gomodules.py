@@ -55,8 +55,9 @@ class GoSource:
             raise disk_full(folder)
         toolchain = find_go(self._cache, self._progress)
         module = download_module(toolchain, binary.go.module, binary.go.module_version, folder)
-        write_wrapper(binary.go, module, folder)
-        return {binary.name: _build(toolchain, binary, folder)}
+        source = folder / "source"
+        prepare_source(binary.go, module, source)
+        return {binary.name: _build(toolchain, binary, source, folder / f"built-{binary.name}")}
 
 
 def download_module(toolchain: GoToolchain, module: str, version: str, folder: Path) -> GoModule:
@@ -86,16 +87,34 @@ def wrapper_go_mod(recipe: GoRecipe, upstream: str) -> str:
     return f"{replaced}\n\nrequire {recipe.module} v{recipe.module_version}\n"
 
 
-def write_wrapper(recipe: GoRecipe, module: GoModule, folder: Path) -> None:
-    """Writes the wrapper module; the publisher's go.sum pins the content of the dependencies, too."""
+def prepare_source(recipe: GoRecipe, module: GoModule, folder: Path) -> None:
+    """Makes the folder to build in: a wrapper module, or a writable copy of a module of which files are replaced."""
+    if recipe.replaced_files:
+        shutil.copytree(module.folder, folder, copy_function=shutil.copyfile)
+        _make_writable(folder)
+        for path, content in recipe.replaced_files:
+            (folder / path).write_text(content)
+    else:
+        folder.mkdir()
+        _write_wrapper(recipe, module, folder)
+
+
+def _make_writable(folder: Path) -> None:
+    # the module cache is read-only, and copytree copies the mode of folders
+    for path in (folder, *folder.rglob("*")):
+        if path.is_dir():
+            path.chmod(0o755)
+
+
+def _write_wrapper(recipe: GoRecipe, module: GoModule, folder: Path) -> None:
+    # the publisher's go.sum pins the content of the dependencies, too
     (folder / "go.mod").write_text(wrapper_go_mod(recipe, module.go_mod.read_text()))
     sums = module.folder / "go.sum"
     if sums.is_file():
         (folder / "go.sum").write_text(sums.read_text())
 
 
-def _build(toolchain: GoToolchain, binary: Binary, folder: Path) -> Path:
-    target = folder / f"built-{binary.name}"
+def _build(toolchain: GoToolchain, binary: Binary, folder: Path, target: Path) -> Path:
     flags = ("-trimpath", "-ldflags", binary.go.linker_flags, "-o", str(target))
     arguments = (str(toolchain.program), "build", *flags, binary.go.package)
     result = run_tool(

@@ -1,5 +1,6 @@
 """Programs that are already there: in the folder KUBEBUILDER_ASSETS names, or on PATH."""
 
+import mmap
 import os
 import shutil
 import subprocess
@@ -20,11 +21,13 @@ def find_installed(binary: Binary) -> Path:
     found = _candidates(binary.name)
     for path in found:
         version = installed_version(path, binary)
-        if version is not None and binary.fits(version):
+        if version is not None and binary.fits(version) and contains(path, binary.needed_content):
             return path
     if found:
         versions = ", ".join(f"{path} ({_shown(installed_version(path, binary))})" for path in found)
-        raise SourceUnavailableError(f"installed, but not of a version that fits {binary.version}: {versions}")
+        raise SourceUnavailableError(
+            f"installed, but of a version or build that does not fit {binary.version}: {versions}"
+        )
     raise SourceUnavailableError("not in KUBEBUILDER_ASSETS or on PATH")
 
 
@@ -42,6 +45,14 @@ def installed_version(path: Path, binary: Binary) -> Version | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return parse_version(answer.stdout + answer.stderr)
+
+
+def contains(path: Path, content: bytes) -> bool:
+    """Whether a file holds the bytes; true for no bytes."""
+    if not content:
+        return True
+    with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as view:
+        return view.find(content) >= 0
 
 
 def _candidates(name: str) -> list[Path]:

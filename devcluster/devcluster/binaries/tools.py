@@ -1,4 +1,4 @@
-"""Runs the tools that get programs (go, pip, apt-get, dpkg-deb): bounded in time, ended with us, output kept."""
+"""Runs the tools that get programs (go, pip): bounded in time, ended with us, output kept."""
 
 import os
 import signal

@@ -70,6 +70,8 @@ class GoRecipe:
     # import path prefix of modules that the module's own go.mod replaces by folders -> the version that stands for them
     folder_replacements: str = ""
     linker_flags: str = "-s -w"
+    # path in the module -> content that takes its place; makes the build happen in a copy of the module's folder
+    replaced_files: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,8 @@ class Binary:
     fits: Callable[[Version], bool] = field(compare=False)
     go: GoRecipe
     version_arguments: tuple[str, ...] = ("--version",)
+    # an installed program must hold these bytes, as a sign that it was built with something we need
+    needed_content: bytes = b""
 
     @property
     def folder(self) -> str:
@@ -115,12 +119,26 @@ def _etcd() -> Binary:
     return Binary("etcd", "etcd", ETCD, at_least(3, 5, 0), recipe)
 
 
+# Prometheus' own way of choosing service discoveries is to generate this file. With Kubernetes alone, a quarter of the
+# packages (the SDKs of the clouds) need not be built.
+_PROMETHEUS_PLUGINS = """package plugins
+
+import _ "github.com/prometheus/prometheus/discovery/kubernetes"
+"""
+
+
 def _prometheus(name: str) -> Binary:
     module = "github.com/prometheus/prometheus"
-    flags = f"-s -w -X github.com/prometheus/common/version.Version={PROMETHEUS}"
-    recipe = GoRecipe(module, PROMETHEUS_MODULE, f"{module}/cmd/{name}", linker_flags=flags)
-    # 2.42 is what Debian 12 has; everything the configuration needs is older than that
-    return Binary(name, "prometheus", PROMETHEUS, at_least(2, 42, 0), recipe)
+    recipe = GoRecipe(
+        module,
+        PROMETHEUS_MODULE,
+        f"{module}/cmd/{name}",
+        linker_flags=f"-s -w -X github.com/prometheus/common/version.Version={PROMETHEUS}",
+        replaced_files=(("plugins/plugins.go", _PROMETHEUS_PLUGINS),),
+    )
+    # Debian's prometheus and promtool are built without Kubernetes discovery: they refuse the configuration
+    needed = b"prometheus/discovery/kubernetes"
+    return Binary(name, "prometheus", PROMETHEUS, at_least(2, 42, 0), recipe, needed_content=needed)
 
 
 def _helm() -> Binary:

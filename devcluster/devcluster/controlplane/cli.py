@@ -37,17 +37,19 @@ def up(
         names = (*CONTROL_PLANE, *(("prometheus",) if prometheus else ()))
         programs = ensure(names)
         plane = ControlPlane(data_dir, programs, tie_to_parent=not keep)
+        with Lines().step("starting the control plane"):
+            plane.start()  # a refused or failed start cleans up after itself
+        leave_running = False
         try:
-            with Lines().step("starting the control plane"):
-                plane.start()
             if prometheus:
                 _start_prometheus(plane, programs["prometheus"], scrape_interval_seconds, tie_to_parent=not keep)
             _print_access(plane, programs["kubectl"])
-        except BaseException:
-            stop_recorded(plane.data_dir)
-            raise
-        if not keep:
-            _stay(plane)
+            if not keep:
+                _stay(plane)
+            leave_running = keep
+        finally:
+            if not leave_running:
+                stop_recorded(plane.data_dir)
 
 
 @app.command()
@@ -99,14 +101,9 @@ def _print_access(plane: ControlPlane, kubectl: Path) -> None:
 
 def _stay(plane: ControlPlane) -> None:
     console.print("running; Ctrl-C ends it")
-    try:
-        while True:
-            threading.Event().wait(_CHECK_SECONDS)
-            plane.check()
-    except KeyboardInterrupt:
-        console.print("stopping")
-    finally:
-        stop_recorded(plane.data_dir)
+    while True:
+        threading.Event().wait(_CHECK_SECONDS)
+        plane.check()
 
 
 @contextmanager

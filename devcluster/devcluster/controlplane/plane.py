@@ -85,6 +85,7 @@ class ControlPlane:
         self._users: dict[str, User] = {}
         self._children: dict[str, ChildProcess] = {}
         self._layout: Layout | None = None
+        self._in_use_by_others = False
 
     def __enter__(self) -> Self:
         self.start()
@@ -147,7 +148,12 @@ class ControlPlane:
                 return
 
     def stop(self) -> None:
-        """Ends the components in reverse order, also those that an earlier interpreter left in this folder."""
+        """Ends the components in reverse order, also those that an earlier interpreter left in this folder.
+
+        Not so after `start` refused the folder because a cluster was running in it: that one keeps running.
+        """
+        if self._in_use_by_others:
+            return
         for name in reversed(COMPONENTS):
             child = self._children.pop(name, None)
             if child is not None:
@@ -186,7 +192,10 @@ class ControlPlane:
         return read_mutations(self.layout.audit_log)
 
     def _refuse_running(self) -> None:
-        running = [record.name for record in ProcessTable(self.data_dir).read() if record.alive()]
+        own = {child.record for child in self._children.values()}
+        records = ProcessTable(self.data_dir).read()
+        running = [record.name for record in records if record.alive() and record not in own]
+        self._in_use_by_others = bool(running)
         if running:
             raise ControlPlaneError(
                 f"{self.data_dir} is in use: {', '.join(running)} still run. "

@@ -1,7 +1,7 @@
 """The scrape configuration (pure): every pod of a pipeline, found through the API server, one series a pod.
 
-The labels `namespace`, `pod` and `pipeline` are those that the operator's ServiceMonitor gives; Prometheus adds `job` and
-`instance` to any series. Pods are discovered and not endpoints, because the local cluster has no EndpointSlices.
+The labels `namespace`, `pod` and `pipeline` are those that the ServiceMonitor of the operator gives; Prometheus adds
+`job` and `instance` to any series. Pods are discovered and not endpoints, because there are no EndpointSlices here.
 """
 
 from dataclasses import dataclass

@@ -16,6 +16,10 @@ from mediapipeline_operator.api.model import ApiModel
 Text = Annotated[str, Field(max_length=256)]
 Count = Annotated[int, Field(ge=0, le=100000)]
 Time = datetime | None
+Json = dict[str, Any]
+
+
+_ATOMIC: Json = {"x-kubernetes-list-type": "atomic"}
 
 
 class Unit(StrEnum):
@@ -57,6 +61,22 @@ class SignalStatus(ApiModel):
     observed_time: Time = Field(default=None, description="When it was measured.")
 
 
+class ProposalStatus(ApiModel):
+    """What one rule asks for."""
+
+    reason: str = Field(default="", max_length=128, description="A CamelCase word from the catalogue of reasons.")
+    replicas: int | None = Field(default=None, ge=0, le=100000, description="Serving replicas that it asks for.")
+    message: str = Field(default="", max_length=1024, description="The sentence for people.")
+
+
+class PredictionStatus(ApiModel):
+    """The fleet with one replica fewer."""
+
+    replicas: int | None = Field(default=None, ge=0, le=100000, description="Serving replicas without that one.")
+    utilization_percent: int | None = Field(default=None, ge=0, description="Sessions by capacity.")
+    device_busy_percent: int | None = Field(default=None, ge=0, description="Load of the devices.")
+
+
 class DecisionStatus(ApiModel):
     """The last decision, with its explanation."""
 
@@ -69,6 +89,10 @@ class DecisionStatus(ApiModel):
     message: str = Field(default="", max_length=1024, description="The sentence for people.")
     limited_by: tuple[Text, ...] = Field(default=(), max_length=16, description="What kept it from going further.")
     blocked_by: tuple[Text, ...] = Field(default=(), max_length=16, description="What kept it from happening.")
+    proposals: tuple[ProposalStatus, ...] = Field(
+        default=(), max_length=16, description="What each rule asks for.", json_schema_extra=_ATOMIC
+    )
+    prediction: PredictionStatus | None = Field(default=None, description="What one replica fewer would mean.")
 
 
 class PastDecision(ApiModel):
@@ -96,6 +120,8 @@ class Timers(ApiModel):
     last_scale_up_time: Time = Field(default=None, description="The last time replicas were added.")
     last_scale_down_time: Time = Field(default=None, description="The last time a replica was removed.")
     data_state_since: Time = Field(default=None, description="The data state has been the same since then.")
+    rejected_since: Time = Field(default=None, description="Offers have been refused for lack of capacity since then.")
+    unknown_since: Time = Field(default=None, description="Measurements have not been complete since then.")
 
 
 class DrainStatus(ApiModel):
@@ -105,6 +131,16 @@ class DrainStatus(ApiModel):
     uid: str = Field(max_length=64, description="UID of the pod.")
     started_time: Time = Field(default=None, description="When the drain began.")
     sessions: int | None = Field(default=None, ge=0, le=100000, description="Sessions left on it.")
+    phase: str = Field(
+        default="", max_length=32, description="Draining, or Removing once replicas were lowered for it."
+    )
+
+
+class FeedbackStatus(ApiModel):
+    """What the last step of the latency feedback saw, to judge whether it helped."""
+
+    miss_per_mille: int | None = Field(default=None, ge=0, le=1000, description="Missed frames at that time.")
+    sessions: int | None = Field(default=None, ge=0, le=100000, description="Sessions at that time.")
 
 
 class AutoscalingStatus(ApiModel):
@@ -123,6 +159,8 @@ class AutoscalingStatus(ApiModel):
         default=None, ge=0, le=100000, description="Most sessions a replica carried with hardly a frame missed."
     )
     ineffective_scale_ups: Count = Field(default=0, description="Scale-ups in a row that did not help latency.")
+    feedback: FeedbackStatus | None = Field(default=None, description="The last step of the latency feedback.")
+    notices: tuple[Text, ...] = Field(default=(), max_length=64, description="What was announced and still holds.")
     drains: tuple[DrainStatus, ...] = Field(
         default=(),
         max_length=1000,

@@ -1,8 +1,8 @@
 """What the CRD's schema cannot know: whether the effects exist and their parameters fit.
 
-The check covers the part of JSON Schema that the effects' models produce. A full validator costs a compiled dependency
-and 40 ms of start-up, and its messages speak of schemas; ours name the field, the value and what is allowed. A schema
-keyword that is not covered here fails a test, not a user.
+The check covers the part of JSON Schema that the effects' models produce. A full validator would add a compiled
+dependency to a pure core, and its messages speak of schemas; ours name the field, the value and what is allowed. A
+schema keyword that is not covered here fails a test, not a user.
 """
 
 import re

@@ -10,7 +10,7 @@ from mediapipeline_operator.core.resources.stored import as_stored
 # No CPU limit: the CFS throttles in periods of 100 ms, and a throttled decoder is a late frame.
 _DEFAULTS: dict[Device, dict[str, dict[str, str]]] = {
     Device.GPU: {"requests": {"cpu": "2", "memory": "4Gi"}, "limits": {"memory": "8Gi"}},
-    Device.CPU: {"requests": {"cpu": "2", "memory": "1Gi"}, "limits": {"memory": "2Gi"}},
+    Device.CPU: {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "2Gi"}},
     Device.SIMULATED: {"requests": {"cpu": "200m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
 }
 _SUFFIXES = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9}

@@ -1,0 +1,112 @@
+"""A real control plane for the end-to-end tests: one for the whole run, a fresh namespace for each test."""
+
+import secrets
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from devcluster.binaries import CONTROL_PLANE, BinaryError, ensure
+from devcluster.controlplane import ControlPlane
+
+Kubectl = Callable[..., subprocess.CompletedProcess[str]]
+KUBECTL_TIMEOUT_SECONDS = 60
+_binaries: pytest.StashKey[Mapping[str, Path] | BinaryError] = pytest.StashKey()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this folder is an end-to-end test."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Gets the programs before the first test's time limit runs: building them takes minutes, once."""
+    wanted = any(Path(__file__).parent in item.path.parents for item in session.items)
+    if not wanted or session.config.option.collectonly:
+        return
+    try:
+        session.config.stash[_binaries] = ensure((*CONTROL_PLANE, "prometheus", "promtool"))
+    except BinaryError as error:
+        session.config.stash[_binaries] = error
+
+
+@pytest.fixture(scope="session")
+def binaries(pytestconfig: pytest.Config) -> Mapping[str, Path]:
+    """Paths of the programs; a test that needs them fails with the reason when they cannot be had."""
+    found = pytestconfig.stash[_binaries]
+    if isinstance(found, BinaryError):
+        pytest.fail(str(found))
+    return found
+
+
+@pytest.fixture(scope="session")
+def control_plane(binaries: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """etcd, kube-apiserver, kube-controller-manager and kube-scheduler, with `mutations()` recorded."""
+    with ControlPlane(tmp_path_factory.mktemp("control-plane"), binaries, audit=True) as plane:
+        yield plane
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(control_plane: ControlPlane) -> Path:
+    """The administrator's kubeconfig."""
+    return control_plane.kubeconfig
+
+
+@pytest.fixture
+def api(control_plane: ControlPlane) -> Iterator[httpx.Client]:
+    """An HTTP client of the API server with the administrator's rights."""
+    with control_plane.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def kubectl(binaries: Mapping[str, Path], kubeconfig: Path) -> Kubectl:
+    """Runs kubectl as the administrator: `kubectl("get", "pods", input=None, check=True) -> CompletedProcess`."""
+
+    def run(*arguments: str, input: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:  # noqa: A002  the name that subprocess.run has
+        result = subprocess.run(
+            (str(binaries["kubectl"]), f"--kubeconfig={kubeconfig}", *arguments),
+            input=input,
+            capture_output=True,
+            text=True,
+            timeout=KUBECTL_TIMEOUT_SECONDS,
+            check=False,
+        )
+        if check and result.returncode != 0:
+            pytest.fail(f"kubectl {' '.join(arguments)}: {result.stderr.strip()}")
+        return result
+
+    return run
+
+
+@pytest.fixture
+def namespace(api: httpx.Client) -> Iterator[str]:
+    """A fresh namespace in which pods can be created; deleted at the end, without waiting."""
+    name = f"test-{secrets.token_hex(4)}"
+    metadata = {"metadata": {"name": name}}
+    api.post("/api/v1/namespaces", json={"apiVersion": "v1", "kind": "Namespace", **metadata}).raise_for_status()
+    account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
+    eventually(lambda: api.get(account).status_code == 200, "the default service account")
+    yield name
+    api.delete(f"/api/v1/namespaces/{name}").raise_for_status()
+
+
+@pytest.fixture(name="eventually", scope="session")
+def eventually_fixture() -> Callable[..., Any]:
+    """`eventually(condition, what, timeout_seconds=30)`: polls until the condition gives something true."""
+    return eventually
+
+
+def eventually(condition: Callable[[], Any], what: str, timeout_seconds: float = 30) -> Any:
+    deadline = time.monotonic() + timeout_seconds
+    while not (result := condition()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {timeout_seconds} s for {what}")
+        time.sleep(0.1)
+    return result

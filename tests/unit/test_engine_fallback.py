@@ -183,7 +183,8 @@ def test_the_cpu_and_the_simulated_device_never_import_torch() -> None:
     code = (
         "import sys; from mediapod.engine import StageSpec, build_engine;"
         "from mediapod.effects import EFFECTS;"
-        "[build_engine([StageSpec(n, n, {}) for n in EFFECTS], d, service_time_seconds=.1) for d in ('CPU', 'Simulated')];"
+        "stages = [StageSpec(name, name, {}) for name in EFFECTS];"
+        "[build_engine(stages, device, service_time_seconds=.1) for device in ('CPU', 'Simulated')];"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0

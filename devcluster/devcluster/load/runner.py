@@ -187,6 +187,7 @@ class LoadRunner:
         return {
             "time": now,
             "elapsedSeconds": round(self._elapsed(), 1),
+            "cpuSeconds": round(time.process_time(), 3),
             "wanted": self._wanted(),
             "running": len(self._live),
             "connected": sum(live.client.connected for live in self._live.values()),

@@ -16,7 +16,7 @@ from devcluster.node.container_process import ContainerProcess, StartError
 from devcluster.node.container_state import ContainerState, Terminated, Waiting
 from devcluster.node.context import Changed, NodeContext
 from devcluster.node.downward import FieldError, PodFacts
-from devcluster.node.environment import Contents, MissingReference, referenced_objects, text_content
+from devcluster.node.environment import Contents, MissingReferenceError, referenced_objects, text_content
 from devcluster.node.images import Program, repository
 from devcluster.node.json_types import Json
 from devcluster.node.launch.supervisor import START_FAILED_EXIT_CODE, Launch
@@ -114,7 +114,7 @@ class Container:
             try:
                 contents = await self._contents(facts)
                 return plan_launch(self.spec, program, facts, contents, self._volumes, self._folder, self._context)
-            except (MissingReference, FieldError, ValueError, OSError, ApiError) as error:
+            except (MissingReferenceError, FieldError, ValueError, OSError, ApiError) as error:
                 self._config_error(str(error))
             await self._stop.wait(_CONFIG_RETRY_SECONDS)
         return None

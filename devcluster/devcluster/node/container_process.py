@@ -117,8 +117,7 @@ async def _report(descriptor: int) -> tuple[int, str]:
 
 
 async def isolation_problem(base: Path) -> str | None:
-    """Why containers cannot have namespaces here; None when they can. ``base`` is an empty folder."""
-    base.mkdir(parents=True, exist_ok=True)
+    """Why containers cannot have namespaces here; None when they can. ``base`` is an existing empty folder."""
     output = bytearray()
     child = ChildProcess([*_LAUNCHER, "check", str(base)], output.extend)
     try:

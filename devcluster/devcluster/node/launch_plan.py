@@ -54,7 +54,10 @@ def plan_launch(
     folder: Path,
     context: NodeContext,
 ) -> Launch:
-    """The whole start of a container. ``folder`` is the pod's folder. Raises MissingReference, FieldError, ValueError, OSError."""
+    """The whole start of a container; ``folder`` is the pod's.
+
+    Raises MissingReferenceError, FieldError, ValueError, OSError.
+    """
     home, base = folder / "home", folder / f"{container['name']}.root"
     for path in (home, base):
         path.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
 """A private view of the file system in which volumes appear at their paths.
 
-The new root is a tmpfs that shows every entry of the host's root folder by a bind mount. A folder in which a mount point is
-missing is replaced in the view by a tmpfs that shows its entries one by one ("opened"), so that the mount point can be
-made without writing to the host.
+The new root is a tmpfs that shows every entry of the host's root folder by a bind mount. A folder in which a mount
+point is missing is replaced in the view by a tmpfs that shows its entries one by one ("opened"), so that the mount
+point can be made without writing to the host.
 """
 
 import contextlib
@@ -54,9 +54,9 @@ def _last_existing(path: str) -> str:
 
 
 def compose(base: str, mounts: list[Mount]) -> None:
-    """Replace this process's root by the view with ``mounts``. ``base`` is any empty folder. Needs a mount namespace of its own.
+    """Replace this process's root by the view with ``mounts``. ``base`` is any empty folder.
 
-    Raises OSError where the system refuses.
+    Needs a mount namespace of its own. Raises OSError where the system refuses.
     """
     mounts = resolved(mounts)
     opened = folders_to_open([m.target for m in mounts])
@@ -83,7 +83,7 @@ def _step_aside(base: str) -> None:
 
 
 def _open(folder: str) -> None:
-    mode = os.stat(_OLD + folder).st_mode & 0o7777
+    mode = Path(_OLD + folder).stat().st_mode & 0o7777
     linux.mount("tmpfs", _NEW + folder, "tmpfs", 0, f"mode={mode:o}")
     _show_entries(folder)
 

@@ -1,10 +1,10 @@
 """The process between the agent and one container.
 
-It gives the container namespaces of its own (user, mount, pid), passes signals on, ends everything of the container when
-the agent asks for it (SIGUSR1) or dies, and ends with the container's exit code (128 + n after signal n).
+It gives the container namespaces of its own (user, mount, pid), passes signals on, ends everything of the container
+when the agent asks for it (SIGUSR1) or dies, and ends with the container's exit code (128 + n after signal n).
 
-Protocol on the report descriptor: a line "pid NUMBER" with the container's process id and, only if the program could not
-be started, a line "error REASON"; the end of file means that the program runs. What the launch file holds is ``Launch``.
+Protocol on the report descriptor: a line "pid NUMBER" with the container's process id and, only if the program could
+not be started, a line "error REASON"; the end of file means that the program runs. The launch file holds a ``Launch``.
 """
 
 import contextlib

@@ -1,0 +1,123 @@
+"""Drift: does the live object still say what we applied?
+
+The API server keeps in managedFields the exact paths that our field manager owns. The live values at those paths are projected and
+compared with the manifest. That one comparison finds three kinds of drift: a value of ours that differs, a path that the manifest has
+and we no longer own (somebody else changed or removed it), and a path that we still own and the manifest no longer has. Fields of
+others never enter. Only a digest is kept for each child, so that thousands of children cost bytes, not megabytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mediapipeline_operator.core.quantity import canonical_quantity
+
+Json = Any
+_QUANTITY_MAPS = frozenset({"requests", "limits", "hard"})
+_QUANTITIES = frozenset({"sizeLimit", "storage"})
+_INT_OR_STRING = frozenset({"maxSurge", "maxUnavailable", "minAvailable", "targetPort", "port"})
+# Filled in by the server inside parts that we own as a whole, where managedFields cannot tell ours from its own.
+_SERVER_DEFAULTS = {"fieldRef": {"apiVersion": "v1"}}
+_SERVER_DEFAULTS_ANYWHERE = {"protocol": "TCP"}
+_NOTHING = object()
+_IDENTITY = frozenset({"apiVersion", "kind"})
+
+
+def manifest_digest(manifest: Mapping[str, Any]) -> str:
+    """Digest of what an apply of `manifest` must leave in the fields that we own."""
+    body = {key: value for key, value in manifest.items() if key not in _IDENTITY}
+    meta = {key: value for key, value in body.get("metadata", {}).items() if key not in ("name", "namespace")}
+    return _digest({**body, "metadata": meta})
+
+
+def owned_digest(live: Mapping[str, Any], manager: str) -> str:
+    """Digest of the live values at the paths that `manager` owns by server-side apply."""
+    owned: dict[str, Any] = {"metadata": {}}
+    for fields in _applied_fields(live, manager):
+        projected = _project(live, fields)
+        owned = {**owned, **projected}
+    return _digest(owned)
+
+
+def owns_replicas(live: Mapping[str, Any]) -> bool:
+    """Whether anybody has ever set spec.replicas: the value that the server defaults has no owner."""
+    entries = live.get("metadata", {}).get("managedFields") or ()
+    return any("f:replicas" in (entry.get("fieldsV1") or {}).get("f:spec", {}) for entry in entries)
+
+
+def _applied_fields(live: Mapping[str, Any], manager: str) -> Iterator[Mapping[str, Any]]:
+    for entry in live.get("metadata", {}).get("managedFields") or ():
+        ours = entry.get("manager") == manager and entry.get("operation") == "Apply"
+        if ours and not entry.get("subresource"):
+            yield entry.get("fieldsV1") or {}
+
+
+def _project(value: Json, fields: Mapping[str, Any]) -> Json:
+    """The part of `value` under the field set `fields` (fieldsV1). A leaf is owned with all that it holds."""
+    children = {path: below for path, below in fields.items() if path != "."}
+    if not children:
+        return value
+    if any(path.startswith("f:") for path in children):
+        return _project_map(value, children)
+    return list(_project_list(value, children))
+
+
+def _project_map(value: Json, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """An owned path without a live value stays, empty: the server drops empty values that it was sent."""
+    source = value if isinstance(value, dict) else {}
+    return {path[2:]: _project(source.get(path[2:]), below) for path, below in fields.items() if path.startswith("f:")}
+
+
+def _project_list(value: Json, fields: Mapping[str, Any]) -> Iterator[Json]:
+    items = value if isinstance(value, list) else []
+    for path, below in fields.items():
+        mark, _, key = path.partition(":")
+        if mark == "k":
+            yield from (_project(item, below) for item in items if _has_keys(item, json.loads(key)))
+        elif mark == "v":
+            yield from (item for item in items if item == json.loads(key))
+
+
+def _has_keys(item: Json, keys: Mapping[str, Any]) -> bool:
+    return isinstance(item, dict) and all(item.get(name) == value for name, value in keys.items())
+
+
+def _digest(value: Json) -> str:
+    text = json.dumps(_normalised(value), sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def _normalised(value: Json, name: str = "", *, quantities: bool = False) -> Json:
+    """One form for all spellings of a value: quantities, int-or-string, empty values, the order of named items."""
+    if isinstance(value, dict):
+        return _normalised_map(value, name)
+    if isinstance(value, list):
+        return _ordered([_normalised(item) for item in value]) or None
+    return _normalised_scalar(value, name, quantities=quantities)
+
+
+def _normalised_map(value: Mapping[str, Any], name: str) -> Json:
+    quantities = name in _QUANTITY_MAPS
+    defaults = {**_SERVER_DEFAULTS_ANYWHERE, **_SERVER_DEFAULTS.get(name, {})}
+    kept = {key: item for key, item in value.items() if item is not None and defaults.get(key, _NOTHING) != item}
+    return {key: _normalised(item, key, quantities=quantities) for key, item in kept.items()} or None
+
+
+def _normalised_scalar(value: Json, name: str, *, quantities: bool) -> Json:
+    if quantities or name in _QUANTITIES:
+        return canonical_quantity(value)
+    if name in _INT_OR_STRING and isinstance(value, str) and value.isdigit():
+        return int(value)
+    # The server drops "", 0, false, {} and [] where a field is optional; a field of ours that lost its value to somebody
+    # else is not owned any more and so still differs.
+    return value or None
+
+
+def _ordered(items: list[Json]) -> list[Json]:
+    """Lists of objects are compared as sets: the server may place named items of others in between."""
+    if all(isinstance(item, dict) for item in items):
+        return sorted(items, key=lambda item: json.dumps(item, sort_keys=True))
+    return items

@@ -1,0 +1,249 @@
+"""The decision in words and numbers: the sentence, the record in status.autoscaling, the log line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from mediapipeline_operator.core.scaling.aftermath import (
+    is_carried_out,
+    next_scale_down,
+    next_scale_up,
+)
+from mediapipeline_operator.core.scaling.law import Choice
+from mediapipeline_operator.core.scaling.model import Decision, HistoryEntry, Prediction, Proposal
+from mediapipeline_operator.core.scaling.reading import Reading
+from mediapipeline_operator.core.scaling.reasons import Blocker, DecisionAction, Limit, Reason
+from mediapipeline_operator.core.scaling.removal import utilization_ceiling
+from mediapipeline_operator.core.scaling.state import ScalingState, rfc3339
+from mediapipeline_operator.core.scaling.states import SESSIONS_KNOWN
+
+VERBS = {
+    DecisionAction.UP: "up",
+    DecisionAction.DOWN: "down",
+    DecisionAction.REMOVE: "remove",
+    DecisionAction.HOLD: "hold",
+}
+
+
+def sentence(reading: Reading, choice: Choice) -> str:
+    """`up 3→4 because 8.1 % of frames ... (limit 5 % for 30 s); 7.0 of 8 sessions a replica; next change ...`"""
+    parts = [f"{_move(reading, choice)} because {choice.message}", _sessions_text(reading), _not_lower(reading, choice)]
+    parts += [_limit_text(reading, limit) for limit in choice.limited]
+    parts.append(_next_text(next_scale_up(reading, choice), next_scale_down(reading, choice), reading.situation.now))
+    return "; ".join(part for part in parts if part)
+
+
+def _move(reading: Reading, choice: Choice) -> str:
+    n = reading.situation.n
+    numbers = f"{n}" if choice.to == n else f"{n}→{choice.to}"
+    advised = "" if is_carried_out(reading) or choice.action is DecisionAction.HOLD else "advised: "
+    return f"{advised}{VERBS[choice.action]} {numbers}"
+
+
+def _sessions_text(reading: Reading) -> str:
+    if reading.data_state not in SESSIONS_KNOWN or reading.situation.n == 0:
+        return ""
+    return f"{reading.sessions / reading.situation.n:.1f} of {reading.capacity} sessions a replica"
+
+
+def _not_lower(reading: Reading, choice: Choice) -> str:
+    """The interesting blockers of a scale-down whose time has come."""
+    if choice.reason is not Reason.SCALE_DOWN_BLOCKED:
+        return ""
+    return "not lower: " + ", ".join(_blocker_text(reading, choice.prediction, word) for word in choice.blocked)
+
+
+def _blocker_text(reading: Reading, prediction: Prediction | None, blocker: Blocker) -> str:
+    if blocker is Blocker.SESSIONS_AFTER_REMOVAL and prediction and prediction.utilization is not None:
+        used, limit = 100 * prediction.utilization, 100 * utilization_ceiling(reading)
+        return f"{prediction.replicas} replicas would be {used:.0f} % used (limit {limit:.0f} %)"
+    if blocker is Blocker.DEVICE_AFTER_REMOVAL and prediction and prediction.device_busy is not None:
+        return f"{prediction.replicas} devices would be {100 * prediction.device_busy:.0f} % busy (limit 80 %)"
+    return BLOCKER_TEXTS.get(blocker, blocker.value)
+
+
+BLOCKER_TEXTS = {
+    Blocker.REPLICAS_STARTING: "replicas are starting",
+    Blocker.ROLLOUT_IN_PROGRESS: "a rollout is in progress",
+    Blocker.DRAINS_AT_MAXIMUM: "a replica is draining",
+    Blocker.DEMAND_REJECTED: "sessions are being refused",
+    Blocker.SESSIONS_AFTER_REMOVAL: "the last replica has sessions",
+}
+
+
+def _limit_text(reading: Reading, limit: Limit) -> str:
+    scaling = reading.situation.spec.autoscaling
+    if limit is Limit.MAX_REPLICAS:
+        return f"limited by maxReplicas {scaling.max_replicas}"
+    return "limited to double or four more a minute"
+
+
+def _next_text(up: datetime | None, down: datetime | None, now: datetime) -> str:
+    times = [time for time in (up, down) if time is not None and time > now]
+    return f"next change not before {min(times):%H:%M:%S}" if times else ""
+
+
+def decision(reading: Reading, choice: Choice, entry: HistoryEntry) -> Decision:
+    """The decision record."""
+    return Decision(
+        id=entry.id,
+        time=entry.time,
+        action=choice.action,
+        from_replicas=entry.from_replicas,
+        to_replicas=entry.to_replicas,
+        reason=choice.reason,
+        message=entry.message,
+        limited_by=choice.limited,
+        blocked_by=choice.blocked,
+        proposals=choice.proposals,
+        prediction=choice.prediction,
+        next_scale_up=next_scale_up(reading, choice),
+        next_scale_down=next_scale_down(reading, choice),
+    )
+
+
+def summary(reading: Reading, choice: Choice) -> str:
+    """One CamelCase word for the column SCALING."""
+    if choice.reason is Reason.PAUSED:
+        return "Paused"
+    if not is_carried_out(reading):
+        return "Advisory"
+    if choice.action is DecisionAction.UP:
+        return "ScalingUp"
+    if choice.action is not DecisionAction.HOLD or reading.situation.marked:
+        return "Draining"
+    return SUMMARIES.get(choice.reason, "ScalingUp" if reading.situation.step_pending else "Stable")
+
+
+SUMMARIES = {
+    Reason.STARTING: "Starting",
+    Reason.METRICS_PARTIAL: "MetricsPartial",
+    Reason.METRICS_STALE: "MetricsStale",
+    Reason.METRICS_MISSING: "MetricsMissing",
+    Reason.CAPACITY_EXHAUSTED: "CapacityExhausted",
+    Reason.SCALE_UP_INEFFECTIVE: "ScaleUpIneffective",
+}
+
+
+def autoscaling_status(reading: Reading, choice: Choice, record: Decision, state: ScalingState) -> dict[str, Any]:
+    """status.autoscaling: what the next tick reads back, and what a person reads."""
+    kept = state.to_status()
+    words = {
+        "limitedBy": [word.value for word in record.limited_by],
+        "blockedBy": [word.value for word in record.blocked_by],
+        "proposals": [_proposal_json(proposal) for proposal in record.proposals],
+    }
+    if record.prediction is not None:
+        words["prediction"] = _prediction_json(record.prediction)
+    times = {"scaleUp": record.next_scale_up, "scaleDown": record.next_scale_down}
+    return kept | {
+        "summary": summary(reading, choice),
+        "signals": signals(reading, choice),
+        "decision": kept["decision"] | words,
+        "nextEligible": {name: rfc3339(time) for name, time in times.items() if time is not None},
+    }
+
+
+def _proposal_json(proposal: Proposal) -> dict[str, Any]:
+    return {"reason": proposal.reason.value, "replicas": proposal.replicas, "message": proposal.message}
+
+
+def _prediction_json(prediction: Prediction) -> dict[str, int]:
+    shares = {"utilizationPercent": prediction.utilization, "deviceBusyPercent": prediction.device_busy}
+    return {"replicas": prediction.replicas} | {
+        name: round(100 * share) for name, share in shares.items() if share is not None
+    }
+
+
+def signals(reading: Reading, choice: Choice) -> list[dict[str, Any]]:
+    """The signals as whole numbers with their units. A signal without a value is not 0: its value is left out."""
+    situation, latency = reading.situation, reading.situation.spec.autoscaling.latency
+    asked = {proposal.reason: proposal.replicas for proposal in choice.proposals}
+    low, high = latency.scale_down.below_milliseconds, latency.scale_up.above_milliseconds
+    rows = [
+        _signal("FrameLatency", "Milliseconds", situation.p95_milliseconds, low, high),
+        _signal("MissedFrames", "Percent", _scaled(situation.miss_upper, 100), None, 5),
+        _signal("WorstReplicaMissedFrames", "Percent", _scaled(situation.worst_pod_miss, 100), None, None),
+        _signal("Sessions", "Sessions", _known_sessions(reading), None, situation.n * reading.capacity),
+        _signal("DeviceBusy", "Percent", _scaled(_busiest(reading), 100), None, None),
+    ]
+    feedback = asked.get(Reason.LATENCY_HIGH, asked.get(Reason.LATENCY_VERY_HIGH))
+    rows[0] |= {} if feedback is None else {"proposal": feedback}
+    need = asked.get(Reason.SESSIONS_NEED_CAPACITY)
+    rows[3] |= {} if need is None else {"proposal": need}
+    observed = observed_time(reading)
+    return [row | ({"observedTime": observed} if observed and "value" in row else {}) for row in rows]
+
+
+def _signal(name: str, unit: str, value: int | None, low: int | None, high: int | None) -> dict[str, Any]:
+    row: dict[str, Any] = {"name": name, "unit": unit, "value": value, "low": low, "high": high}
+    return {key: item for key, item in row.items() if item is not None}
+
+
+def _scaled(share: float | None, factor: int) -> int | None:
+    return None if share is None else round(factor * share)
+
+
+def _known_sessions(reading: Reading) -> int | None:
+    return reading.sessions if reading.data_state in SESSIONS_KNOWN or reading.data_state.value == "Idle" else None
+
+
+def _busiest(reading: Reading) -> float | None:
+    situation = reading.situation
+    return max(
+        (busy for pod in situation.reporting if (busy := situation.of(pod).busy_share) is not None), default=None
+    )
+
+
+def observed_time(reading: Reading) -> str | None:
+    """When the newest of the samples was scraped."""
+    ages = reading.situation.ages_seconds
+    if not ages:
+        return None
+    return rfc3339(reading.situation.now - timedelta(seconds=min(ages)))
+
+
+def latency_status(reading: Reading) -> dict[str, Any]:
+    """status.latency; p95Milliseconds is left out above the top bucket, everything without frames."""
+    situation, observed = reading.situation, observed_time(reading)
+    if situation.miss_upper is None or observed is None:
+        return {}
+    p95 = {} if situation.p95_milliseconds is None else {"p95Milliseconds": situation.p95_milliseconds}
+    return p95 | {"missPerMille": round(1000 * situation.miss_upper), "observedTime": observed}
+
+
+def sessions_status(reading: Reading) -> dict[str, Any]:
+    """status.sessions: all live pods, draining ones included, against the admission limits of the serving ones."""
+    situation = reading.situation
+    known = [sessions for pod in situation.live if (sessions := situation.sessions_on(pod)) is not None]
+    if not known:
+        return {}
+    active, capacity = sum(known), len(situation.serving) * situation.spec.sessions.max_per_replica
+    return {"active": active, "capacity": capacity, "summary": f"{active}/{capacity}"}
+
+
+def log_fields(reading: Reading, record: Decision) -> Mapping[str, Any]:
+    """Fields of the log line; null where a value is unknown, never absent."""
+    situation = reading.situation
+    return {
+        "decision_id": record.id,
+        "action": record.action.value,
+        "from": record.from_replicas,
+        "to": record.to_replicas,
+        "reason": record.reason.value,
+        "explanation": record.message,
+        "data_state": reading.data_state.value,
+        "p95_milliseconds": situation.p95_milliseconds,
+        "miss_per_mille": _scaled(situation.miss_upper, 1000),
+        "sessions": _known_sessions(reading),
+        "capacity_per_replica": reading.capacity,
+        "draining": len(situation.marked),
+        "starting": len(situation.starting),
+        "limited_by": [word.value for word in record.limited_by],
+        "blocked_by": [word.value for word in record.blocked_by],
+        "proposals": {proposal.reason.value: proposal.replicas for proposal in record.proposals},
+        "next_scale_up": None if record.next_scale_up is None else rfc3339(record.next_scale_up),
+        "next_scale_down": None if record.next_scale_down is None else rfc3339(record.next_scale_down),
+    }

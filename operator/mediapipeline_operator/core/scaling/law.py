@@ -1,0 +1,226 @@
+"""The law: proposals up, then the one actuator, then one replica down. The order of the rules is the order here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from mediapipeline_operator.api.spec import Policy
+from mediapipeline_operator.core.scaling import drain, limits
+from mediapipeline_operator.core.scaling.demand import rejected_demand
+from mediapipeline_operator.core.scaling.feedback import breach_text, is_breach
+from mediapipeline_operator.core.scaling.feedforward import feed_forward, no_free_session
+from mediapipeline_operator.core.scaling.model import Action, Prediction, Proposal
+from mediapipeline_operator.core.scaling.reading import Reading
+from mediapipeline_operator.core.scaling.reasons import Blocker, DataState, DecisionAction, Limit, Reason
+from mediapipeline_operator.core.scaling.removal import predict, removal_blockers, rollout_freezes
+from mediapipeline_operator.core.scaling.states import BLIND, LOWERING, SESSIONS_KNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is done in this tick, before it is explained. `to` counts serving replicas."""
+
+    action: DecisionAction
+    to: int
+    reason: Reason
+    message: str
+    actions: tuple[Action, ...] = ()
+    limited: tuple[Limit, ...] = ()
+    blocked: tuple[Blocker, ...] = ()
+    proposals: tuple[Proposal, ...] = ()
+    prediction: Prediction | None = None
+    feedback_step: bool = False
+
+
+def choose(reading: Reading) -> Choice:
+    """Engine Operator: up, else let a drained replica go, else swap the victim, else start one drain, else hold."""
+    asked = proposals(reading)
+    blocked = removal_blockers(reading)
+    context = Choice(DecisionAction.HOLD, reading.situation.n, Reason.WITHIN_TARGETS, "")
+    context = replace(context, blocked=blocked, proposals=asked, prediction=predict(reading))
+    rules: tuple[Callable[[Reading, Choice], Choice | None], ...] = (up, remove, swap, down, hold)
+    return next(choice for rule in rules if (choice := rule(reading, context)) is not None)
+
+
+def proposals(reading: Reading) -> tuple[Proposal, ...]:
+    """What every rule asks for. All of them are shown, the largest wins."""
+    found = [_minimum(reading), _fallback(reading)]
+    if reading.data_state in SESSIONS_KNOWN:
+        if reading.situation.spec.autoscaling.policy is Policy.SLO:
+            found.append(feed_forward(reading.situation, reading.sessions, reading.capacity))
+        found.append(no_free_session(reading.situation))
+        found.append(rejected_demand(reading.situation, reading.rejected_since))
+    if not reading.effect.exhausted:
+        found.append(reading.feedback_due)
+    return tuple(proposal for proposal in found if proposal is not None)
+
+
+def _minimum(reading: Reading) -> Proposal | None:
+    """minReplicas applies to serving replicas, whatever is known of the load."""
+    fewest = reading.situation.spec.autoscaling.min_replicas
+    if reading.situation.n >= fewest:
+        return None
+    return Proposal(Reason.BELOW_MINIMUM, fewest, f"minReplicas is {fewest}")
+
+
+def fallback_active(reading: Reading) -> bool:
+    """Blind for longer than fallback.afterSeconds, and a number was given."""
+    fallback = reading.situation.spec.autoscaling.fallback
+    blind = reading.data_state in BLIND and reading.unknown_seconds >= fallback.after_seconds
+    return blind and fallback.replicas is not None
+
+
+def _fallback(reading: Reading) -> Proposal | None:
+    """max(current, fallback.replicas): it never lowers, since blind is when lowering is most dangerous."""
+    replicas = reading.situation.spec.autoscaling.fallback.replicas
+    if replicas is None or not fallback_active(reading):
+        return None
+    text = f"no usable metrics for {reading.unknown_seconds:.0f} s, fallback.replicas is {replicas}"
+    return Proposal(Reason.FALLBACK, replicas, text)
+
+
+def up(reading: Reading, context: Choice) -> Choice | None:
+    """The largest proposal above n, within the limits; draining replicas come back before new ones are made."""
+    n = reading.situation.n
+    best = max(context.proposals, key=lambda proposal: proposal.replicas, default=None)
+    if best is None or best.replicas <= n:
+        return None
+    target, limited = limits.limit_up(reading.situation, best.replicas)
+    if target <= n:
+        reason = Reason.CAPACITY_EXHAUSTED if Limit.MAX_REPLICAS in limited else Reason.SCALE_UP_PENDING
+        held = replace(context, reason=reason, message=best.message, limited=limited)
+        return _serve(reading, held)
+    taken = reading.feedback_due is not None and target >= reading.feedback_due.replicas
+    return replace(
+        context,
+        action=DecisionAction.UP,
+        to=target,
+        reason=best.reason,
+        message=best.message,
+        actions=drain.grow(reading.situation, target),
+        limited=limited,
+        feedback_step=taken and not reading.effect.exhausted,
+    )
+
+
+def _serve(reading: Reading, held: Choice) -> Choice:
+    """A number that cannot be raised is no reason to leave a drained replica lying about."""
+    return remove(reading, held) or held
+
+
+def may_lower(reading: Reading) -> bool:
+    """Deleting, even a drained replica, waits for data: while blind, an un-drain may be needed any moment."""
+    return reading.data_state in LOWERING and not rollout_freezes(reading.situation)
+
+
+def remove(reading: Reading, context: Choice) -> Choice | None:
+    """Lowers replicas for a drained pod. It counted as draining already, so n does not change."""
+    pod = drain.removable(reading.situation) if may_lower(reading) else None
+    if pod is None:
+        return None
+    forced = not drain.is_empty(pod)
+    reason = Reason.DRAIN_FORCED if forced else Reason.REPLICA_DRAINED
+    left = f"with {pod.sessions if pod.sessions is not None else 'unknown'} sessions left" if forced else "and is empty"
+    message = f"{pod.name} has drained {left}"
+    return replace(
+        context,
+        action=DecisionAction.REMOVE,
+        reason=reason,
+        message=message,
+        actions=(drain.shrink(reading.situation),),
+    )
+
+
+def swap(reading: Reading, context: Choice) -> Choice | None:
+    """The waiting victim comes back and the empty replica goes instead; n does not change."""
+    pair = drain.swap(reading.situation) if may_lower(reading) else None
+    if pair is None:
+        return None
+    waiting, empty = pair
+    message = f"{empty.name} has become empty, {waiting.name} still has {waiting.sessions} sessions"
+    actions = (*drain.cancel(waiting), *drain.start(reading.situation, empty))
+    return replace(context, reason=Reason.VICTIM_SWAPPED, message=message, actions=actions)
+
+
+def down(reading: Reading, context: Choice) -> Choice | None:
+    """Starts one drain if nothing forbids it, or if the number is above maxReplicas."""
+    situation = reading.situation
+    above = situation.n > situation.spec.autoscaling.max_replicas
+    blocked = tuple(word for word in context.blocked if not above or word in STRUCTURAL)
+    pod = drain.victim(situation)
+    if blocked or pod is None or situation.surplus:
+        return None
+    reason, message = _why_down(reading, above)
+    return replace(
+        context,
+        action=DecisionAction.DOWN,
+        to=situation.n - 1,
+        reason=reason,
+        message=f"{message}; {pod.name} drains",
+        actions=drain.start(situation, pod),
+        blocked=(),
+    )
+
+
+STRUCTURAL = frozenset({Blocker.DATA_STATE, Blocker.ROLLOUT_IN_PROGRESS, Blocker.DRAINS_AT_MAXIMUM})
+
+
+def _why_down(reading: Reading, above: bool) -> tuple[Reason, str]:
+    spec = reading.situation.spec.autoscaling
+    lower = spec.latency.scale_down
+    if above:
+        return Reason.ABOVE_MAXIMUM, f"maxReplicas is {spec.max_replicas}"
+    if reading.data_state is DataState.IDLE:
+        return Reason.NO_TRAFFIC, f"no sessions for {lower.for_seconds} s"
+    prediction = predict(reading)
+    after = (
+        f", {100 * prediction.utilization:.0f} % used after it"
+        if prediction and prediction.utilization is not None
+        else ""
+    )
+    return Reason.LATENCY_LOW, f"p95 was below {lower.below_milliseconds} ms for {lower.for_seconds} s{after}"
+
+
+def hold(reading: Reading, context: Choice) -> Choice:
+    """Nothing to do, and why."""
+    reason, message = _why_hold(reading, context)
+    return replace(context, reason=reason, message=message)
+
+
+def _why_hold(reading: Reading, context: Choice) -> tuple[Reason, str]:
+    unknown = HELD_BY_DATA.get(reading.data_state)
+    situation = reading.situation
+    if unknown is not None:
+        return unknown, reading.verdict.message
+    if reading.effect.exhausted:
+        return (
+            Reason.SCALE_UP_INEFFECTIVE,
+            f"{breach_text(situation, reading.breach_since)}; the last replicas did not help",
+        )
+    if is_breach(situation):
+        return Reason.SCALE_UP_PENDING, breach_text(situation, reading.breach_since)
+    if reading.healthy_since is None or situation.n <= situation.spec.autoscaling.min_replicas:
+        return Reason.WITHIN_TARGETS, _within_text(reading)
+    if Blocker.HEALTHY_TOO_SHORT in context.blocked:
+        return Reason.SCALE_DOWN_PENDING, _within_text(reading)
+    return Reason.SCALE_DOWN_BLOCKED, _within_text(reading)
+
+
+HELD_BY_DATA = {
+    DataState.STARTING: Reason.STARTING,
+    DataState.PARTIAL: Reason.METRICS_PARTIAL,
+    DataState.STALE: Reason.METRICS_STALE,
+    DataState.MISSING: Reason.METRICS_MISSING,
+}
+
+
+def _within_text(reading: Reading) -> str:
+    """p95 against the two thresholds, as a person reads it."""
+    situation, latency = reading.situation, reading.situation.spec.autoscaling.latency
+    if reading.data_state in (DataState.IDLE, DataState.LOW_SAMPLE):
+        return reading.verdict.message
+    p95 = situation.p95_milliseconds
+    shown = "above the top bucket" if p95 is None else f"{p95} ms"
+    high, low = latency.scale_up.above_milliseconds, latency.scale_down.below_milliseconds
+    return f"p95 is {shown} (up above {high} ms, down below {low} ms)"

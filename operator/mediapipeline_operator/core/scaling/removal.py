@@ -1,0 +1,108 @@
+"""When one replica may leave. A low p95 is necessary, not sufficient: latency is flat, and at saturation vertical."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from mediapipeline_operator.core.scaling.feedforward import expected_arrivals
+from mediapipeline_operator.core.scaling.model import Prediction
+from mediapipeline_operator.core.scaling.reasons import Blocker, DataState
+from mediapipeline_operator.core.scaling.situation import MISS_LIMIT, Situation, exceeds
+from mediapipeline_operator.core.scaling.state import stamp
+from mediapipeline_operator.core.scaling.states import LOWERING
+
+if TYPE_CHECKING:
+    from mediapipeline_operator.core.scaling.reading import Reading
+
+HYSTERESIS = 0.10  # below the target utilisation, or the next session would call the replica back
+DEVICE_LIMIT = 0.80  # periodic frames: p95 is flat up to here, and seconds just above 1
+ROLLOUT_STUCK = timedelta(minutes=10)  # a rollout without progress freezes nothing
+
+
+def healthy_since(situation: Situation, data_state: DataState) -> datetime | None:
+    """Since when p95 < scaleDown.belowMilliseconds. Any state that forbids scaling down ends it."""
+    before = situation.before.healthy_since
+    if data_state not in LOWERING or not _is_healthy(situation, data_state):
+        return None
+    if data_state is DataState.LOW_SAMPLE and situation.before.data_state is DataState.FRESH:
+        return stamp(situation.now)  # up to 5 % may have been missed before; with few frames none may
+    return before or stamp(situation.now)
+
+
+def _is_healthy(situation: Situation, data_state: DataState) -> bool:
+    if data_state is DataState.IDLE:
+        return True
+    if data_state is DataState.LOW_SAMPLE:
+        return not exceeds(situation.miss_upper, 0.0)
+    return situation.miss_lower is not None and not exceeds(situation.miss_lower, MISS_LIMIT)
+
+
+def healthy_for_seconds(reading: Reading) -> int:
+    """How long p95 must be low: twice as long where there are few frames to judge by."""
+    wait = reading.situation.spec.autoscaling.latency.scale_down.for_seconds
+    return 2 * wait if reading.data_state is DataState.LOW_SAMPLE else wait
+
+
+def healthy_due_at(reading: Reading) -> datetime | None:
+    if reading.healthy_since is None:
+        return None
+    return reading.healthy_since + timedelta(seconds=healthy_for_seconds(reading))
+
+
+def predict(reading: Reading) -> Prediction | None:
+    """The fleet with one replica fewer: same sessions (and those expected), same device time, on n - 1."""
+    situation, left = reading.situation, reading.situation.n - 1
+    if left < 1 or reading.data_state in (DataState.STARTING, DataState.STALE, DataState.MISSING):
+        return None  # a prediction from nothing would say that nothing is needed
+    load = reading.sessions + expected_arrivals(situation) + situation.spec.autoscaling.sessions.buffer
+    busy = [share for pod in situation.reporting if (share := situation.of(pod).busy_share) is not None]
+    return Prediction(left, load / (left * reading.capacity), sum(busy) / left if busy else None)
+
+
+def rollout_freezes(situation: Situation) -> bool:
+    """The surge of a rollout looks like spare capacity, and is about to go."""
+    since = situation.workload.rollout_since
+    if not situation.workload.rollout_in_progress:
+        return False
+    return since is None or situation.now < since + ROLLOUT_STUCK
+
+
+def removal_blockers(reading: Reading) -> tuple[Blocker, ...]:
+    """Everything that forbids the start of a drain, all of it, so that nobody fixes one thing to meet the next."""
+    situation = reading.situation
+    checks = (
+        (Blocker.DATA_STATE, reading.data_state not in LOWERING),
+        (Blocker.AT_MINIMUM, situation.n <= situation.spec.autoscaling.min_replicas),
+        (Blocker.LATENCY_NOT_LOW, reading.data_state in LOWERING and reading.healthy_since is None),
+        (Blocker.HEALTHY_TOO_SHORT, _too_short(reading)),
+        (Blocker.REPLICAS_STARTING, situation.step_pending),
+        (Blocker.ROLLOUT_IN_PROGRESS, rollout_freezes(situation)),
+        (Blocker.DRAINS_AT_MAXIMUM, len(situation.marked) >= situation.spec.autoscaling.drain.max_parallel),
+        (Blocker.DEMAND_REJECTED, reading.rejected_since is not None),
+        *_prediction_blockers(reading),
+    )
+    return tuple(blocker for blocker, holds in checks if holds)
+
+
+def _too_short(reading: Reading) -> bool:
+    due = healthy_due_at(reading)
+    return due is not None and reading.situation.now < due
+
+
+def _prediction_blockers(reading: Reading) -> tuple[tuple[Blocker, bool], ...]:
+    """n - 1 must stay ten points under the target utilisation and clear of saturation."""
+    prediction = predict(reading)
+    if prediction is None:
+        return ((Blocker.SESSIONS_AFTER_REMOVAL, reading.sessions > 0),)
+    ceiling = utilization_ceiling(reading)
+    return (
+        (Blocker.SESSIONS_AFTER_REMOVAL, exceeds(prediction.utilization, ceiling)),
+        (Blocker.DEVICE_AFTER_REMOVAL, exceeds(prediction.device_busy, DEVICE_LIMIT)),
+    )
+
+
+def utilization_ceiling(reading: Reading) -> float:
+    """Highest utilisation that n - 1 replicas may have; half of a very low target rather than nothing."""
+    target = reading.situation.spec.autoscaling.sessions.target_utilization_percent / 100
+    return max(target - HYSTERESIS, target / 2)

@@ -1,0 +1,168 @@
+"""From the answers of one batch to the Signals of each pipeline. What is absent or not finite stays unknown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mediapipeline_operator.api.pipeline import Key
+from mediapipeline_operator.api.spec import MediaPipelineSpec
+from mediapipeline_operator.core.scaling.model import PodSignals, Problem, ProblemKind, Signals
+from mediapipeline_operator.core.scaling.queries import Measure, Query, window_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One element of an instant vector."""
+
+    labels: Mapping[str, str]
+    value: float
+
+
+Answer = Sequence[Sample] | Problem
+OPTIONAL = frozenset({Measure.GROWTH, Measure.REJECTED, Measure.BUSY})
+PER_POD = {
+    Measure.AGE: "age_seconds",
+    Measure.RECEIVED: "received_per_second",
+    Measure.REJECTED: "rejected_per_second",
+    Measure.BUSY: "busy_share",
+}
+GAUGES = {
+    "mediapod_sessions": "sessions",
+    "mediapod_sessions_pending": "pending",
+    "mediapod_sessions_capacity": "capacity",
+}
+
+
+@dataclass
+class _Draft:
+    """Signals in the making."""
+
+    problem: Problem | None = None
+    pods: dict[str, dict[str, float]] = field(default_factory=dict)
+    ok: dict[float, float] = field(default_factory=dict)
+    growth: float | None = None
+    seen: set[tuple[object, ...]] = field(default_factory=set)
+
+    def put(self, pod: str, name: str, value: float) -> None:
+        self.pods.setdefault(pod, {})[name] = value
+
+
+def interpret(
+    pipelines: Iterable[tuple[Key, MediaPipelineSpec]], answers: Mapping[Query, Answer]
+) -> dict[Key, Signals]:
+    """Signals of every pipeline. A failed query concerns the pipelines of its window, a gauge query all of them."""
+    found: dict[Key, Signals] = {}
+    by_window: dict[int, dict[Key, MediaPipelineSpec]] = {}
+    for key, spec in pipelines:
+        by_window.setdefault(window_seconds(spec), {})[key] = spec
+    for window, members in by_window.items():
+        relevant = {query: answer for query, answer in answers.items() if query.window_seconds in (0, window)}
+        found.update(_window(window, members, relevant))
+    return found
+
+
+def _window(
+    window: int, members: Mapping[Key, MediaPipelineSpec], answers: Mapping[Query, Answer]
+) -> dict[Key, Signals]:
+    failed = (a for query, a in answers.items() if isinstance(a, Problem) and query.measure not in OPTIONAL)
+    problem = next(failed, None)
+    if problem is not None:
+        return {key: Signals(window_seconds=window, problem=problem) for key in members}
+    drafts = {key: _Draft() for key in members}
+    for query, answer in answers.items():
+        if not isinstance(answer, Problem):
+            _fill(drafts, members, query.measure, answer)
+    return {key: _finish(draft, window) for key, draft in drafts.items()}
+
+
+def _fill(
+    drafts: Mapping[Key, _Draft], members: Mapping[Key, MediaPipelineSpec], measure: Measure, samples: Sequence[Sample]
+) -> None:
+    for sample in samples:
+        key = Key(sample.labels.get("namespace", ""), sample.labels.get("pipeline", ""))
+        draft = drafts.get(key)
+        if draft is None or not math.isfinite(sample.value):
+            continue
+        identity = (measure, *sorted(sample.labels.items()))
+        if identity in draft.seen:
+            draft.problem = Problem(ProblemKind.SEVERAL_SERIES, f"several series for {measure.value} of {key}")
+        draft.seen.add(identity)
+        READERS[measure](draft, members[key], measure, sample)
+
+
+Reader = Callable[[_Draft, MediaPipelineSpec, Measure, Sample], None]
+
+
+def _read_pod(draft: _Draft, spec: MediaPipelineSpec, measure: Measure, sample: Sample) -> None:
+    """Rates and ages are never negative; a small negative age is a difference between two clocks."""
+    draft.put(sample.labels.get("pod", ""), PER_POD[measure], max(0.0, sample.value))
+
+
+def _read_up(draft: _Draft, spec: MediaPipelineSpec, measure: Measure, sample: Sample) -> None:
+    draft.put(sample.labels.get("pod", ""), "up", sample.value)
+
+
+def _read_gauge(draft: _Draft, spec: MediaPipelineSpec, measure: Measure, sample: Sample) -> None:
+    """A negative number of sessions is nonsense, and nonsense is unknown."""
+    name, pod = sample.labels.get("__name__", ""), sample.labels.get("pod", "")
+    if name == "mediapod_draining":
+        draft.put(pod, "draining", sample.value)
+    elif name in GAUGES and sample.value >= 0:
+        draft.put(pod, GAUGES[name], sample.value)
+
+
+def _read_duplicate(draft: _Draft, spec: MediaPipelineSpec, measure: Measure, sample: Sample) -> None:
+    text = f"{sample.value:.0f} series for pod {sample.labels.get('pod')}: two scrape configurations select it"
+    draft.problem = Problem(ProblemKind.SEVERAL_SERIES, text)
+
+
+def _read_growth(draft: _Draft, spec: MediaPipelineSpec, measure: Measure, sample: Sample) -> None:
+    draft.growth = sample.value
+
+
+def _read_bucket(draft: _Draft, spec: MediaPipelineSpec, measure: Measure, sample: Sample) -> None:
+    """`le` is compared as a number: "1" and "1.0" are the same bucket."""
+    bound = _bound(sample)
+    if bound is not None:
+        draft.ok[bound] = max(draft.ok.get(bound, 0.0), sample.value)
+
+
+def _read_on_time(draft: _Draft, spec: MediaPipelineSpec, measure: Measure, sample: Sample) -> None:
+    bound = _bound(sample)
+    if bound == spec.autoscaling.latency.scale_up.above_milliseconds / 1000:
+        draft.put(sample.labels.get("pod", ""), "on_time_per_second", sample.value)
+
+
+def _bound(sample: Sample) -> float | None:
+    try:
+        return float(sample.labels.get("le", ""))
+    except ValueError:
+        return None
+
+
+READERS: Mapping[Measure, Reader] = {
+    Measure.UP: _read_up,
+    Measure.GAUGES: _read_gauge,
+    Measure.DUPLICATES: _read_duplicate,
+    Measure.GROWTH: _read_growth,
+    Measure.BUCKETS: _read_bucket,
+    Measure.ON_TIME: _read_on_time,
+} | dict.fromkeys(PER_POD, _read_pod)
+
+
+def _finish(draft: _Draft, window: int) -> Signals:
+    return Signals(
+        window_seconds=window,
+        problem=draft.problem,
+        pods={pod: _pod(values) for pod, values in draft.pods.items()},
+        ok_per_second=dict(draft.ok),
+        sessions_growth_per_second=draft.growth,
+    )
+
+
+def _pod(values: Mapping[str, float]) -> PodSignals:
+    flags = {name: values[name] > 0 for name in ("up", "draining") if name in values}
+    numbers = {name: value for name, value in values.items() if name not in flags}
+    return PodSignals(**numbers, **flags)  # type: ignore[arg-type]  # names are those of PER_POD, GAUGES and the flags

@@ -1,0 +1,131 @@
+"""kopf watches the MediaPipelines, and does nothing else: each event goes to our own books, keys to our own queue.
+
+kopf ends its operator for a single 403, a deleted CRD or a broken watch, and when it ends it cancels every task of its event loop.
+So it has a loop and a thread of its own, and is started again, with a jittered back-off, for as long as this process leads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import kopf
+import structlog
+
+from mediapipeline_operator.api import labels
+from mediapipeline_operator.shell.backoff import Backoff, jittered
+from mediapipeline_operator.shell.clock import Clock
+from mediapipeline_operator.shell.cluster.credentials import Credentials
+
+OnEvent = Callable[[str | None, dict[str, Any]], None]  # kind of event (None: listed), the resource
+_STOP_SECONDS = 10.0
+_HEALTHY_SECONDS = 60.0
+
+log = structlog.get_logger(__name__)
+
+
+class _EndlessBackoffs:
+    """Delays that never run out: kopf iterates them anew for each request."""
+
+    def __iter__(self) -> Iterator[float]:
+        delay = 1.0
+        while True:
+            yield jittered(delay, 0.5)
+            delay = min(30.0, delay * 2)
+
+
+class PipelineWatch:
+    """Runs kopf. `on_event` is called in the loop that called `run`."""
+
+    def __init__(self, credentials: Credentials, namespaces: Sequence[str], on_event: OnEvent, clock: Clock) -> None:
+        self._credentials = credentials
+        self._namespaces = tuple(namespaces)
+        self._on_event = on_event
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Until cancelled; then kopf is stopped before this returns."""
+        backoff = Backoff(first_seconds=1.0)
+        while True:
+            started = self._clock.monotonic()
+            await self._run_once()
+            if self._clock.monotonic() - started > _HEALTHY_SECONDS:
+                backoff.reset()
+            delay = backoff.next_seconds()
+            log.warning("watch_ended", kind=labels.KIND, restart_seconds=round(delay, 1))
+            await asyncio.sleep(delay)
+
+    async def _run_once(self) -> None:
+        stop, loop, ended = threading.Event(), asyncio.get_running_loop(), asyncio.Event()
+
+        def body() -> None:
+            try:
+                asyncio.run(self._operator(loop, stop))
+            except Exception as error:  # noqa: BLE001  whatever ends kopf, it is started again
+                log.warning("watch_failed", kind=labels.KIND, error=repr(error))
+            finally:
+                loop.call_soon_threadsafe(ended.set)
+
+        thread = threading.Thread(target=body, name="kopf", daemon=True)
+        thread.start()
+        try:
+            await ended.wait()
+        finally:
+            stop.set()
+            async with asyncio.timeout(_STOP_SECONDS):
+                await ended.wait()
+
+    async def _operator(self, loop: asyncio.AbstractEventLoop, stop: threading.Event) -> None:
+        await kopf.operator(
+            registry=self._registry(loop),
+            settings=_settings(),
+            standalone=True,
+            clusterwide=not self._namespaces,
+            namespaces=self._namespaces,
+            stop_flag=stop,
+        )
+
+    def _registry(self, loop: asyncio.AbstractEventLoop) -> kopf.OperatorRegistry:
+        registry = kopf.OperatorRegistry()
+
+        @kopf.on.login(registry=registry)
+        def login(**_: Any) -> kopf.ConnectionInfo:
+            return _connection(self._credentials)
+
+        @kopf.on.event(labels.GROUP, labels.VERSION, labels.PLURAL, registry=registry)
+        async def seen(event: kopf.RawEvent, **_: Any) -> None:
+            loop.call_soon_threadsafe(self._on_event, event["type"], dict(event["object"]))
+
+        return registry
+
+
+def _connection(credentials: Credentials) -> kopf.ConnectionInfo:
+    """The same identity as our own requests; a refused token makes kopf ask again and so read the rotated one."""
+    scheme, _, token = (credentials.authorization() or "").partition(" ")
+    return kopf.ConnectionInfo(
+        server=credentials.server,
+        ca_path=credentials.ca_file,
+        insecure=credentials.insecure,
+        scheme=scheme.capitalize() or None,
+        token=token or None,
+        certificate_path=credentials.certificate_file,
+        private_key_path=credentials.key_file,
+    )
+
+
+def _settings() -> kopf.OperatorSettings:
+    """Scanning stays on: it is how kopf notices that the CRD comes (back)."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 5
+    settings.networking.error_backoffs = _EndlessBackoffs()
+    settings.watching.server_timeout = 300
+    settings.watching.client_timeout = 310
+    settings.watching.inactivity_timeout = 90
+    settings.watching.reconnect_backoff = 1.0
+    settings.watching.chunk_size = 500
+    settings.process.ultimate_exiting_timeout = None
+    return settings

@@ -1,0 +1,106 @@
+"""What a leader does, from taking the Lease until losing it. Each term starts with empty books: nothing stale survives."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from mediapipeline_operator.api.pipeline import Key
+from mediapipeline_operator.runtime.executor import Executor
+from mediapipeline_operator.runtime.handlers import PipelineWatch
+from mediapipeline_operator.runtime.metrics import Metrics
+from mediapipeline_operator.runtime.observer import Observer
+from mediapipeline_operator.runtime.pipelines import Pipelines
+from mediapipeline_operator.runtime.queue import WorkQueue
+from mediapipeline_operator.runtime.reconciler import Reconciler, Tools
+from mediapipeline_operator.runtime.scaler import Scaler, SignalReader
+from mediapipeline_operator.runtime.settings import Settings
+from mediapipeline_operator.shell.clock import Clock
+from mediapipeline_operator.shell.cluster.cache import ClusterCache
+from mediapipeline_operator.shell.cluster.credentials import Credentials
+from mediapipeline_operator.shell.cluster.transport import Transport
+from mediapipeline_operator.shell.cluster.writer import Writer
+from mediapipeline_operator.shell.events import EventPoster
+from mediapipeline_operator.shell.pods import PodAdmin
+
+
+@dataclass(frozen=True)
+class Outside:
+    """The parts that a process has whether it leads or not."""
+
+    settings: Settings
+    credentials: Credentials
+    transport: Transport
+    cache: ClusterCache
+    admin: PodAdmin
+    writer: Writer
+    events: EventPoster
+    reader: SignalReader
+    metrics: Metrics
+    clock: Clock
+
+
+class Term:
+    """One term of leadership."""
+
+    def __init__(self, outside: Outside) -> None:
+        self._outside = outside
+        settings, clock, metrics = outside.settings, outside.clock, outside.metrics
+        self._pipelines = Pipelines()
+        self._reconciler = Reconciler(self._tools())
+        self._queue = WorkQueue(self._reconciler.reconcile, settings.workers, clock, metrics)
+        self._scaler = Scaler(outside.reader, self._pipelines, self._queue.add, settings.tick_seconds, clock, metrics)
+        self._watch = PipelineWatch(outside.credentials, settings.watched_namespaces, self.seen, clock)
+
+    async def run(self) -> None:
+        """Until cancelled. Passes start when the caches of the children are full."""
+        while not self._outside.cache.synced:  # noqa: ASYNC110  a few looks at start; the informers have no one event for it
+            await asyncio.sleep(0.05)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch.run(), name="watch")
+            group.create_task(self._queue.run(), name="queue")
+            group.create_task(self._scaler.run(), name="scaler")
+
+    def seen(self, kind: str | None, body: dict[str, Any]) -> None:
+        """A watch event of a MediaPipeline: into the books, its key into the queue. Nothing else depends on its kind."""
+        meta = body["metadata"]
+        key = Key(meta["namespace"], meta["name"])
+        if kind == "DELETED":
+            self._pipelines.remove(key, meta["uid"])
+        else:
+            self._pipelines.put(body)
+            self._scaler.notice(key)
+        self._queue.add(key)
+
+    def touched(self, names: Iterable[tuple[str, str]]) -> None:
+        """Children or pods of these pipelines changed."""
+        for namespace, name in names:
+            key = Key(namespace, name)
+            if self._pipelines.get(key) is not None:
+                self._queue.add(key)
+
+    def touch_all(self) -> None:
+        """A kind came or went: every pipeline is looked at again."""
+        for pipeline in self._pipelines.readable():
+            self._queue.add(pipeline.key)
+
+    def stuck_seconds(self) -> float:
+        """How long the slowest pass has been under way."""
+        return self._queue.stuck_seconds()
+
+    def _tools(self) -> Tools:
+        outside = self._outside
+        return Tools(
+            pipelines=self._pipelines,
+            observer=Observer(outside.transport, outside.cache, outside.admin, outside.clock),
+            executor=Executor(outside.writer, outside.cache, outside.admin, outside.metrics),
+            writer=outside.writer,
+            events=outside.events,
+            metrics=outside.metrics,
+            clock=outside.clock,
+            build=outside.settings.build(),
+            tick_seconds=outside.settings.tick_seconds,
+            signals=lambda key: self._scaler.signals(key),
+        )

@@ -1,0 +1,190 @@
+"""One reconcile: observe -> plan -> execute -> status. The queue calls it for one key at a time; nothing here depends on why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+
+from mediapipeline_operator.api.pipeline import Key, MediaPipeline
+from mediapipeline_operator.api.reasons import EventReason
+from mediapipeline_operator.core.model import Apply, EventNote, Memory, Plan, Snapshot
+from mediapipeline_operator.core.plan import plan
+from mediapipeline_operator.core.resources import BuildSettings
+from mediapipeline_operator.core.scaling.model import Signals
+from mediapipeline_operator.core.scaling.outcome import Outcome
+from mediapipeline_operator.core.scaling.state import ScalingState
+from mediapipeline_operator.core.status import announcements, status, unreadable_status, write_due
+from mediapipeline_operator.runtime.executor import Done, Executor
+from mediapipeline_operator.runtime.metrics import Metrics
+from mediapipeline_operator.runtime.observer import Observer
+from mediapipeline_operator.runtime.pipelines import Pipelines, Unreadable
+from mediapipeline_operator.runtime.queue import PassIncompleteError
+from mediapipeline_operator.shell.clock import Clock
+from mediapipeline_operator.shell.cluster.errors import ClusterError, ConflictError, NotFoundError, NotLeaderError
+from mediapipeline_operator.shell.cluster.writer import Writer
+from mediapipeline_operator.shell.events import EventAbout, EventPoster
+
+_NOT_LEADING_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a reconciler works with."""
+
+    pipelines: Pipelines
+    observer: Observer
+    executor: Executor
+    writer: Writer
+    events: EventPoster
+    metrics: Metrics
+    clock: Clock
+    build: BuildSettings
+    tick_seconds: float
+    signals: Callable[[Key], Signals | None]
+
+
+@dataclass
+class _Remembered:
+    uid: str
+    memory: Memory
+    status_written: float  # monotonic
+
+
+class Reconciler:
+    """Holds, per pipeline, only what may be lost."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._remembered: dict[Key, _Remembered] = {}
+
+    async def reconcile(self, key: Key) -> float | None:
+        """One pass. Returns after how many seconds to come again; raises PassIncompleteError when something is left to do."""
+        try:
+            known = self._tools.pipelines.get(key)
+            if known is None:
+                self._forget(key)
+                return None
+            if isinstance(known, Unreadable):
+                await self._reject(known)
+                return None
+            return await self._pass(known)
+        except NotLeaderError:
+            return _NOT_LEADING_SECONDS
+        except ClusterError as error:
+            raise PassIncompleteError(str(error), getattr(error, "retry_after_seconds", None)) from error
+
+    async def _pass(self, pipeline: MediaPipeline) -> float | None:
+        remembered = self._remember(pipeline)
+        snapshot, wanted = await self._observe_and_plan(pipeline, remembered.memory)
+        if pipeline.deleting or (_creates(wanted) and not await self._tools.observer.exists(pipeline)):
+            log.info("pipeline_gone", pipeline=str(pipeline.key))
+            return None
+        done = await self._tools.executor.execute(snapshot, wanted)
+        remembered.memory = _after(remembered.memory, wanted, done)
+        await self._report(snapshot, wanted, done, remembered)
+        if done.stale or done.failed:
+            raise PassIncompleteError(done.stale or str(done.failed), done.retry_after_seconds)
+        return wanted.requeue_after_seconds
+
+    async def _observe_and_plan(self, pipeline: MediaPipeline, memory: Memory) -> tuple[Snapshot, Plan]:
+        """Plans on what the caches know; looks closer where the plan would create something or needs a pod's own word."""
+        tools = self._tools
+        snapshot = tools.observer.snapshot(pipeline, memory, tools.signals(pipeline.key))
+        wanted = plan(snapshot, tools.build, tick_seconds=tools.tick_seconds)
+        closer = snapshot
+        if _creates(wanted):
+            closer = await tools.observer.with_live(closer, [apply.ref for apply in _creates(wanted)])
+        if wanted.wants_admin:
+            closer = await tools.observer.with_answers(closer, wanted.wants_admin)
+        if closer is not snapshot:
+            wanted = plan(closer, tools.build, tick_seconds=tools.tick_seconds)
+        return closer, wanted
+
+    async def _report(self, snapshot: Snapshot, wanted: Plan, done: Done, remembered: _Remembered) -> None:
+        """Events, log, metrics, and the status as things are after the writes."""
+        pipeline, tools = snapshot.pipeline, self._tools
+        outcome = wanted.outcome if done.scaled else None
+        if outcome is not None:
+            self._explain(pipeline.key, outcome)
+        refreshed = tools.observer.snapshot(pipeline, remembered.memory, snapshot.signals)
+        after = replace(refreshed, children={**snapshot.children, **refreshed.children}, now=snapshot.now)
+        findings = replace(wanted.findings, failed=done.failed)
+        body = status(after, findings, outcome, tools.build)
+        for note in (*wanted.notes(done.scaled, done.failed), *announcements(pipeline.status, body)):
+            self._announce(pipeline.key, pipeline.uid, note)
+        await self._write_status(pipeline, body, remembered)
+
+    async def _write_status(self, pipeline: MediaPipeline, body: Mapping[str, Any], remembered: _Remembered) -> None:
+        now = self._tools.clock.monotonic()
+        if not write_due(pipeline.status, body, now - remembered.status_written):
+            return
+        await self._put_status(pipeline.key, pipeline.uid, body)
+        remembered.status_written = now
+
+    async def _put_status(self, key: Key, uid: str, body: Mapping[str, Any]) -> None:
+        """A pipeline that went away meanwhile is forgotten: its deletion may have been missed by the watch."""
+        tools = self._tools
+        try:
+            live = await tools.writer.apply_status(key.namespace, key.name, uid, body)
+        except (NotFoundError, ConflictError) as error:
+            log.info("pipeline_gone", pipeline=str(key), detail=str(error))
+            tools.pipelines.remove(key, uid)
+            self._forget(key)
+            return
+        tools.metrics.writes.labels("MediaPipeline", "status").inc()
+        tools.pipelines.put(live)
+
+    async def _reject(self, unreadable: Unreadable) -> None:
+        """A resource that this version cannot read: said on the resource; its children stay as they are."""
+        body = unreadable_status(unreadable.status, unreadable.generation, unreadable.message, self._tools.clock.now())
+        if not write_due(unreadable.status, body, 0.0):
+            return
+        for note in announcements(unreadable.status, body):
+            self._announce(unreadable.key, unreadable.uid, note)
+        await self._put_status(unreadable.key, unreadable.uid, body)
+
+    def _explain(self, key: Key, outcome: Outcome) -> None:
+        write = log.info if outcome.log_due else log.debug
+        write("scaling_decision", pipeline=str(key), text=f"{key.name}: {outcome.text}", **outcome.log)
+        self._tools.metrics.gauges.replace(key, outcome.metrics)
+        if outcome.log_due:
+            decision = outcome.decision
+            self._tools.metrics.decisions.labels(decision.action.value, decision.reason.value).inc()
+
+    def _announce(self, key: Key, uid: str, note: EventNote) -> None:
+        self._tools.events.post(
+            EventAbout(key.namespace, key.name, uid, EventReason(note.reason).value, note.type, note.message)
+        )
+
+    def _remember(self, pipeline: MediaPipeline) -> _Remembered:
+        known = self._remembered.get(pipeline.key)
+        if known is None or known.uid != pipeline.uid:
+            memory = Memory(state=ScalingState.from_status(pipeline.status))
+            known = _Remembered(pipeline.uid, memory, self._tools.clock.monotonic())
+            self._remembered[pipeline.key] = known
+        return known
+
+    def _forget(self, key: Key) -> None:
+        self._remembered.pop(key, None)
+        self._tools.metrics.gauges.forget(key)
+
+
+def _creates(wanted: Plan) -> tuple[Apply, ...]:
+    return tuple(apply for apply in wanted.applies if apply.resource_version is None)
+
+
+def _after(memory: Memory, wanted: Plan, done: Done) -> Memory:
+    """What is remembered after a pass. Timers move on only when every action of scaling was carried out."""
+    converged = {ref: digest for ref, digest in wanted.converged.items() if ref not in done.failed}
+    decided = wanted.outcome is not None and done.scaled
+    return Memory(
+        state=wanted.outcome.state if wanted.outcome is not None and decided else memory.state,
+        converged=memory.converged if done.stale else {**memory.converged, **converged},
+        unrepairable={**memory.unrepairable, **done.unrepairable},
+        applied_generation=max(memory.applied_generation, done.applied_generation),
+    )

@@ -1,0 +1,85 @@
+"""The scaling tick: one batch of measurements for all pipelines, then a pass for each. The pass itself decides and acts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import structlog
+
+from mediapipeline_operator.api.pipeline import Key
+from mediapipeline_operator.api.spec import MediaPipelineSpec
+from mediapipeline_operator.core.scaling.model import Signals
+from mediapipeline_operator.runtime.metrics import Metrics
+from mediapipeline_operator.runtime.pipelines import Pipelines
+from mediapipeline_operator.shell.clock import Clock
+
+_GATHER_SECONDS = 0.3  # new pipelines come in bunches: one early batch for all of them
+
+log = structlog.get_logger(__name__)
+
+
+class SignalReader(Protocol):
+    """shell.prometheus, or a stand-in. Never raises; what went wrong is in the Signals."""
+
+    async def read(self, pipelines: Sequence[tuple[Key, MediaPipelineSpec]]) -> Mapping[Key, Signals]: ...
+
+
+class Scaler:
+    """Measures every `tick_seconds`, and soon after a pipeline is seen for the first time."""
+
+    def __init__(
+        self,
+        reader: SignalReader,
+        pipelines: Pipelines,
+        enqueue: Callable[[Key], None],
+        tick_seconds: float,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._reader = reader
+        self._pipelines = pipelines
+        self._enqueue = enqueue
+        self._tick_seconds = tick_seconds
+        self._clock = clock
+        self._metrics = metrics
+        self._signals: Mapping[Key, Signals] = {}
+        self._early = asyncio.Event()
+
+    def signals(self, key: Key) -> Signals | None:
+        """The last batch's measurements; None: not measured yet."""
+        return self._signals.get(key)
+
+    def notice(self, key: Key) -> None:
+        """A pipeline was seen: one without measurements gets them soon."""
+        if key not in self._signals:
+            self._early.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            started = self._clock.monotonic()
+            await self._tick()
+            await self._wait(started + self._tick_seconds)
+
+    async def _tick(self) -> None:
+        started = self._clock.monotonic()
+        known = [(pipeline.key, pipeline.spec) for pipeline in self._pipelines.readable() if not pipeline.deleting]
+        self._metrics.pipelines.set(len(known))
+        if not known:
+            self._signals = {}
+            return
+        self._signals = await self._reader.read(known)
+        self._metrics.tick_seconds.observe(self._clock.monotonic() - started)
+        for key, _ in known:
+            self._enqueue(key)
+
+    async def _wait(self, until: float) -> None:
+        try:
+            async with asyncio.timeout(max(0.0, until - self._clock.monotonic())):
+                await self._early.wait()
+                await asyncio.sleep(_GATHER_SECONDS)
+        except TimeoutError:
+            pass
+        self._early.clear()

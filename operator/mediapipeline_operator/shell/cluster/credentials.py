@@ -1,0 +1,68 @@
+"""How to reach the API server and who we are: read by the Kubernetes client's own loaders, refreshed by its own hook."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+
+from kubernetes import client, config
+
+
+class NoCredentialsError(Exception):
+    """Neither a service account nor a kubeconfig is there."""
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """`server` without a trailing slash. The authorization header is asked for before each request, as tokens rotate."""
+
+    server: str
+    ca_file: str | None
+    certificate_file: str | None
+    key_file: str | None
+    insecure: bool
+    configuration: client.Configuration
+
+    def authorization(self) -> str | None:
+        """The Authorization header's value: a bearer token, re-read by the client's hook when it may have rotated."""
+        value = self.configuration.get_api_key_with_prefix("BearerToken", "authorization")
+        return str(value) if value else None
+
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """TLS with the cluster's CA and our client certificate, None for a plain http server."""
+        if self.server.startswith("http://"):
+            return None
+        context = ssl.create_default_context(cafile=self.ca_file)
+        if self.insecure:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if self.certificate_file:
+            context.load_cert_chain(self.certificate_file, self.key_file)
+        return context
+
+
+def load_credentials() -> Credentials:
+    """The pod's service account, else KUBECONFIG or ~/.kube/config. Raises NoCredentialsError with both reasons."""
+    configuration = client.Configuration()
+    try:
+        config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+    except config.ConfigException as in_cluster:
+        try:
+            config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        except (config.ConfigException, OSError) as kubeconfig:
+            raise NoCredentialsError(
+                f"no way to reach a cluster: in a pod: {in_cluster}; by kubeconfig: {kubeconfig}; "
+                "run in a pod with a service account, or set KUBECONFIG to a readable file"
+            ) from kubeconfig
+    return _credentials(configuration)
+
+
+def _credentials(configuration: client.Configuration) -> Credentials:
+    return Credentials(
+        server=configuration.host.rstrip("/"),
+        ca_file=configuration.ssl_ca_cert or None,
+        certificate_file=configuration.cert_file or None,
+        key_file=configuration.key_file or None,
+        insecure=not configuration.verify_ssl,
+        configuration=configuration,
+    )

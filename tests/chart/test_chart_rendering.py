@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
-from mediapipeline_operator.runtime.settings import Settings
 
 from mediapipeline_operator.api.schema import crd
+from mediapipeline_operator.runtime.settings import Settings
 
 Json = dict[str, Any]
 Render = Callable[[str], list[Json]]

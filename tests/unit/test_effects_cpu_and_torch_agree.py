@@ -13,6 +13,7 @@ from mediapod.effects import EFFECTS, Effect, create
 from mediapod.frames.i420 import I420Frame
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mediapod[torch]'")
+torch.set_num_threads(1)  # small pictures: threads that wait for each other cost more than they bring
 pytestmark = pytest.mark.filterwarnings("default")  # torch's own deprecations are not ours
 
 TOLERANCE = 2
@@ -20,6 +21,11 @@ TOLERANCE = 2
 # Strategies by effect; an effect without an entry fails test_every_effect_is_compared.
 PARAMETERS: dict[str, st.SearchStrategy[dict[str, object]]] = {
     "Passthrough": st.just({}),
+    "Grayscale": st.just({}),
+    "EdgeDetect": st.fixed_dictionaries({"strength": st.floats(0.1, 8)}),
+    "Sharpen": st.fixed_dictionaries({"amount": st.floats(0, 4), "radius": st.integers(1, 20)}),
+    "Pixelate": st.fixed_dictionaries({"block": st.integers(1, 128).map(lambda half: 2 * half)}),
+    "ConvolutionBench": st.fixed_dictionaries({"iterations": st.integers(1, 50)}),
     "GaussianBlur": st.fixed_dictionaries({"radius": st.integers(1, 99)}, optional={"sigma": st.floats(0.01, 100)}),
     "Translate": st.fixed_dictionaries(
         {

@@ -173,3 +173,71 @@ class TestColorCorrection:
 def test_passthrough_hands_on_the_very_frame() -> None:
     frame = flat(7, 5)
     assert create("Passthrough", {}).cpu(frame) is frame
+
+
+def test_grayscale_keeps_luma_and_neutralises_chroma() -> None:
+    assert same(create("Grayscale", {}).cpu(flat(9, 7, y=77, u=3, v=250)), flat(9, 7, y=77))
+
+
+class TestEdgeDetect:
+    def test_a_flat_picture_has_no_edges(self) -> None:
+        assert same(create("EdgeDetect", {}).cpu(flat(9, 7, y=180, u=30, v=220)), flat(9, 7, y=16))
+
+    @pytest.mark.parametrize(("step", "lightness"), [(219, 235), (100, 116), (20, 36)])
+    @pytest.mark.parametrize("across", [True, False])
+    def test_a_step_lights_up_both_its_sides_by_its_height(self, step: int, lightness: int, across: bool) -> None:
+        frame = flat(12, 12, y=16)
+        (frame.y.T if across else frame.y)[6:] = 16 + step
+        edges = create("EdgeDetect", {}).cpu(frame).y
+        lines = edges.T if across else edges
+        assert (lines[5:7] == lightness).all()
+        assert (np.delete(lines, [5, 6], axis=0) == 16).all()
+
+
+class TestSharpen:
+    def test_amount_zero_changes_nothing(self) -> None:
+        assert create("Sharpen", {"amount": 0}).is_identity
+
+    def test_a_step_overshoots_by_the_blur_it_had_and_the_rest_stays(self) -> None:
+        frame = flat(40, 5, y=100)
+        frame.y[:, 20:] = 140
+        out = create("Sharpen", {"amount": 1.0, "radius": 2}).cpu(frame)
+        weights = analytic_kernel(2, 1.1).sum(axis=0)
+        bleed = 40 * weights[3:].sum()  # what the Gaussian carries over the step to the pixel beside it
+        assert abs(int(out.y[2, 19]) - (100 - bleed)) <= 1
+        assert abs(int(out.y[2, 20]) - (140 + bleed)) <= 1
+        assert (out.y[:, :17] == 100).all()
+        assert (out.y[:, 23:] == 140).all()
+
+
+class TestPixelate:
+    def test_blocks_are_their_means_and_chroma_blocks_lie_on_luma_blocks(self) -> None:
+        frame = flat(8, 8)
+        frame.y[:] = np.arange(64).reshape(8, 8)
+        frame.u[:] = np.arange(16).reshape(4, 4) * 10
+        out = create("Pixelate", {"block": 4}).cpu(frame)
+        for row in (0, 4):
+            for column in (0, 4):
+                mean = frame.y[row : row + 4, column : column + 4].mean()
+                assert np.abs(out.y[row : row + 4, column : column + 4] - mean).max() <= 0.5
+                half = np.s_[row // 2 : row // 2 + 2, column // 2 : column // 2 + 2]
+                assert np.abs(out.u[half] - frame.u[half].mean()).max() <= 0.5
+
+    def test_a_cut_block_repeats_the_edge(self) -> None:
+        frame = flat(5, 1, y=0)
+        frame.y[0] = [10, 20, 30, 40, 99]
+        assert create("Pixelate", {"block": 4}).cpu(frame).y[0].tolist() == [25, 25, 25, 25, 99]
+
+
+class TestConvolutionBench:
+    def test_mean_and_spread_of_the_luma_stay(self) -> None:
+        frame = flat(64, 48)
+        frame.y[:] = np.random.default_rng(1).normal(120, 20, frame.y.shape).clip(0, 255)
+        out = create("ConvolutionBench", {"iterations": 10}).cpu(frame)
+        assert abs(float(out.y.mean()) - float(frame.y.mean())) < 0.5
+        assert abs(float(out.y.std()) - float(frame.y.std())) < 0.5
+        # Smooth now: neighbours differ far less than before.
+        assert np.abs(np.diff(out.y.astype(int))).mean() < 0.3 * np.abs(np.diff(frame.y.astype(int))).mean()
+
+    def test_a_flat_picture_survives_the_normalisation(self) -> None:
+        assert same(create("ConvolutionBench", {"iterations": 50}).cpu(flat(9, 7, y=90)), flat(9, 7, y=90))

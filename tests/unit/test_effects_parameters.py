@@ -31,6 +31,11 @@ def test_a_value_out_of_bounds_names_the_field_the_value_and_the_bounds() -> Non
     assert error["allowed"] == ["integer from 1 to 99"]
 
 
+def test_a_step_is_named_with_the_bounds() -> None:
+    error = errors_of(StageSpec("a", "Pixelate", {"block": 15}))["stages[0].parameters.block"]
+    assert error["allowed"] == ["integer from 2 to 256, a multiple of 2"]
+
+
 def test_an_unknown_parameter_lists_the_known_ones() -> None:
     error = errors_of(StageSpec("a", "GaussianBlur", {"Radius": 3}))["stages[0].parameters.Radius"]
     assert error["allowed"] == ["radius", "sigma"]

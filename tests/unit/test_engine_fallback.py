@@ -114,6 +114,7 @@ def test_an_effect_that_fails_on_the_device_runs_on_the_cpu_and_is_counted() -> 
     assert lumas(outcomes) == [61]
     assert outcomes[0].device == "cpu"
     assert rig.reasons == ["cuda_error"]
+    assert rig.device.batches == [(("one", "ten", "fifty"), 1), (("one",), 1), (("fifty",), 1)]
     rig.device.batches.clear()
     assert lumas(rig.run(2)) == [61, 62]
     assert rig.device.batches == [(("one",), 2), (("fifty",), 2)]
@@ -183,7 +184,8 @@ def test_the_cpu_and_the_simulated_device_never_import_torch() -> None:
     code = (
         "import sys; from mediapod.engine import StageSpec, build_engine;"
         "from mediapod.effects import EFFECTS;"
-        "[build_engine([StageSpec(n, n, {}) for n in EFFECTS], d, service_time_seconds=.1) for d in ('CPU', 'Simulated')];"
+        "stages = [StageSpec(name, name, {}) for name in EFFECTS];"
+        "[build_engine(stages, device, service_time_seconds=.1) for device in ('CPU', 'Simulated')];"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0

@@ -105,7 +105,7 @@ def test_all_sizes_keep_numbers_and_patches_through_the_codecs(codec: Codec, siz
         assert before is not None
         assert plain is not None
         assert blurred is not None
-        assert effect_seen(before, plain, BLUR).answer == "not-seen"
+        assert effect_seen(before, plain, BLUR).answer == "not seen"
         assert effect_seen(before, blurred, BLUR).answer == "seen"
 
 
@@ -158,7 +158,7 @@ EFFECTS: list[tuple[list[dict[str, Any]], Callable[[Picture], Picture]]] = [
     (_colour("brightness", 0.2), lambda picture: _scaled(picture, 1, 51)),
     (_colour("brightness", -0.2), lambda picture: _scaled(picture, 1, -51)),
     (_colour("contrast", 0.5), lambda picture: _scaled(picture, 0.5, 64)),
-    ([{"effect": "Translate", "parameters": {"dx": 16, "dy": 8}}], lambda picture: _moved(picture, 16, 8)),
+    ([{"effect": "Translate", "parameters": {"x": 16, "y": 8}}], lambda picture: _moved(picture, 16, 8)),
     ([*BLUR, *NO_COLOUR], lambda picture: _gray(_blurred(picture))),
 ]
 
@@ -171,7 +171,7 @@ def test_an_effect_is_seen_where_it_is_and_not_where_it_is_not(
     assert before is not None
     assert after is not None
     assert effect_seen(before, after, stages).answer == "seen", effect_seen(before, after, stages).reason
-    assert effect_seen(before, before, stages).answer == "not-seen"
+    assert effect_seen(before, before, stages).answer == "not seen"
 
 
 def test_one_missing_stage_of_two_is_not_seen_and_the_reason_has_the_numbers() -> None:
@@ -179,7 +179,7 @@ def test_one_missing_stage_of_two_is_not_seen_and_the_reason_has_the_numbers() -
     assert before is not None
     assert after is not None
     verdict = effect_seen(before, after, [*BLUR, *NO_COLOUR])
-    assert verdict.answer == "not-seen"
+    assert verdict.answer == "not seen"
     assert "checkerboard contrast 0.0" in verdict.reason
     assert "colour saturation 1.00" in verdict.reason
 
@@ -196,4 +196,4 @@ def test_passthrough_is_never_seen() -> None:
     before, after = measure_patches(draw(LAYOUT, 5)), measure_patches(_blurred(draw(LAYOUT, 5)))
     assert before is not None
     assert after is not None
-    assert effect_seen(before, after, [{"effect": "Passthrough"}]).answer == "not-seen"
+    assert effect_seen(before, after, [{"effect": "Passthrough"}]).answer == "not seen"

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -12,6 +13,8 @@ import structlog
 import typer
 import uvloop
 
+from devcluster.load.chromium import ChromiumError, ChromiumSettings
+from devcluster.load.chromium import check_chromium as run_chromium_check
 from devcluster.load.client import ClientSettings
 from devcluster.load.clips import CODECS, ClipSpec, Codec, load_clip
 from devcluster.load.control_server import ControlServer, gaussian_blur
@@ -39,6 +42,12 @@ def _stages(text: str) -> tuple[dict[str, Any], ...]:
     if not isinstance(stages, list) or not all(isinstance(stage, dict) and "effect" in stage for stage in stages):
         raise typer.BadParameter('--stages: must be a list of {"effect": ..., "parameters": {...}}')
     return tuple(stages)
+
+
+def _codec(name: str) -> Codec:
+    if name not in CODECS:
+        raise typer.BadParameter(f"--codec {name!r}: must be one of {', '.join(CODECS)}")
+    return name
 
 
 def _clip_spec(size: str, rate: int, bits: int, codec: Codec = "H264") -> ClipSpec:
@@ -144,6 +153,44 @@ def run(
 
 
 @app.command()
+def check_chromium(
+    url: _Url,
+    stages: _Stages = "",
+    codec: Annotated[str, typer.Option(help="VP8 or H264")] = "VP8",
+    seconds: Annotated[float, typer.Option(help="How long pictures are sent")] = 6.0,
+    size: _Size = "320x240",
+    frames_per_second: _Rate = 15,
+    binary: Annotated[str, typer.Option(help="Path of the browser; default: found on PATH")] = "",
+    report: Annotated[Path | None, typer.Option(help="JSON report")] = None,
+) -> None:
+    """Send numbered pictures through a service with headless Chromium; exit code 1 unless they and the stages' effect
+    are seen in what comes back."""
+    spec = _clip_spec(size, frames_per_second, 250_000, _codec(codec))
+    settings = ChromiumSettings(
+        service_url=url,
+        stages=_stages(stages),
+        codec=spec.codec,
+        seconds=seconds,
+        width=spec.width,
+        height=spec.height,
+        frames_per_second=frames_per_second,
+        binary=binary,
+        token=os.environ.get("MEDIAPOD_TOKEN", ""),
+    )
+    try:
+        found = asyncio.run(run_chromium_check(settings))
+    except ChromiumError as error:
+        print(f"check failed: {error}", file=sys.stderr)
+        raise typer.Exit(2) from error
+    text = json.dumps({**asdict(found), "effect": found.effect}, indent=1)
+    if report is not None:
+        report.write_text(text)
+    print(text)
+    if not found.numbers_increasing or (settings.stages and found.effect != "seen"):
+        raise typer.Exit(1)
+
+
+@app.command()
 def clip(
     codec: Annotated[str, typer.Option(help="H264 or VP8")] = "H264",
     size: _Size = "320x240",
@@ -152,9 +199,7 @@ def clip(
     clip_folder: _Folder = None,
 ) -> None:
     """Make a numbered clip (or find it in the cache) and print what it is."""
-    if codec not in CODECS:
-        raise typer.BadParameter(f"--codec {codec!r}: must be one of {', '.join(CODECS)}")
-    spec = _clip_spec(size, frames_per_second, bits_per_second, codec)
+    spec = _clip_spec(size, frames_per_second, bits_per_second, _codec(codec))
     made = load_clip(spec, clip_folder)
     rate = sum(map(len, made.frames)) * 8 / spec.seconds / 1000
     print(

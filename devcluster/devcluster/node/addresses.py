@@ -9,15 +9,15 @@ from pathlib import Path
 POD_NETWORK = ipaddress.ip_network("127.64.0.0/16")
 
 
-class AddressesExhausted(RuntimeError):
+class AddressesExhaustedError(RuntimeError):
     """No free address was found in the pod network."""
 
 
 class PodAddresses:
     """Gives each pod (by uid) an address that no other pod of this machine has, and remembers it in ``file``.
 
-    An abstract Unix socket named after the address marks it as taken, also for other clusters on this machine; the kernel
-    drops the mark when this process ends, however it ends.
+    An abstract Unix socket named after the address marks it as taken, also for other clusters on this machine; the
+    kernel drops the mark when this process ends, however it ends.
     """
 
     def __init__(self, file: Path, *, seed: int | None = None) -> None:
@@ -27,7 +27,7 @@ class PodAddresses:
         self._held: dict[str, socket.socket] = {}
 
     def claim(self, uid: str) -> str:
-        """The pod's address: the remembered one if it is free, else a new one. Raises AddressesExhausted."""
+        """The pod's address: the remembered one if it is free, else a new one. Raises AddressesExhaustedError."""
         if uid in self._held:
             return self._remembered[uid]
         for address in self._candidates(uid):
@@ -35,7 +35,7 @@ class PodAddresses:
                 self._held[uid], self._remembered[uid] = mark, address
                 self._write()
                 return address
-        raise AddressesExhausted(f"no free address for a pod in {POD_NETWORK}")
+        raise AddressesExhaustedError(f"no free address for a pod in {POD_NETWORK}")
 
     def _candidates(self, uid: str) -> list[str]:
         taken = set(self._remembered.values())

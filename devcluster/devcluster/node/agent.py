@@ -27,7 +27,7 @@ NAMESPACES = "volumes are mounted at their paths, in mount and process namespace
 
 
 async def run_agent(settings: NodeSettings, stop: asyncio.Event) -> None:
-    """Runs the node until ``stop`` is set. Raises KubeconfigError, ImageTableError, and ApiError if it cannot register."""
+    """Runs the node until ``stop`` is set. Raises KubeconfigError, ImageTableError, ApiError (cannot register)."""
     settings.data_folder.mkdir(parents=True, exist_ok=True)
     images = load_image_table(settings.images_file)
     isolation = await _isolation(settings)
@@ -56,7 +56,9 @@ async def run_agent(settings: NodeSettings, stop: asyncio.Event) -> None:
 async def _isolation(settings: NodeSettings) -> str:
     problem: str | None = "switched off"
     if settings.isolation:
-        problem = await isolation_problem(settings.data_folder / "isolation-check")
+        folder = settings.data_folder / "isolation-check"
+        folder.mkdir(exist_ok=True)
+        problem = await isolation_problem(folder)
     if problem is None:
         return NAMESPACES
     message = f"none ({problem}): volumes are not mounted, pods find their token by the variable KUBECONFIG"

@@ -24,7 +24,7 @@ class ApiError(Exception):
     """The API server refused or could not be reached. ``status`` is the HTTP status, 0 without an answer.
 
     ApiError
-     `- Gone (410: the resourceVersion of a list or watch is too old)
+     `- GoneError (410: the resourceVersion of a list or watch is too old)
     """
 
     def __init__(self, status: int, reason: str, message: str) -> None:
@@ -32,12 +32,12 @@ class ApiError(Exception):
         self.status, self.reason, self.message = status, reason, message
 
 
-class Gone(ApiError):
+class GoneError(ApiError):
     """Watching cannot go on from this resourceVersion: list again."""
 
 
 def _error(status: int, body: Json) -> ApiError:
-    kind = Gone if status == 410 else ApiError
+    kind = GoneError if status == 410 else ApiError
     return kind(status, body.get("reason", ""), body.get("message", ""))
 
 
@@ -119,7 +119,7 @@ class ApiClient:
             query["continue"] = metadata["continue"]
 
     async def watch(self, path: str, parameters: Mapping[str, str], resource_version: str) -> AsyncIterator[Json]:
-        """Watch events from ``resource_version`` until the server ends the watch. Raises Gone when it is too old."""
+        """Watch events from ``resource_version`` until the server ends the watch. Raises GoneError if too old."""
         query = {
             **parameters,
             "watch": "true",

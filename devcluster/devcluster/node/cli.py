@@ -61,7 +61,7 @@ def run(
     try:
         asyncio.run(run_until_signal(settings))
     except (ApiError, ImageTableError, KubeconfigError) as error:
-        structlog.get_logger(__name__).error("the node agent cannot run", error=str(error))  # noqa: TRY400  no traceback for a wrong setting
+        structlog.get_logger(__name__).error("the node agent cannot run", error=str(error))
         raise typer.Exit(1) from error
 
 

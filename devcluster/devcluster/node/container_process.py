@@ -68,9 +68,13 @@ class ContainerProcess:
         """SIGTERM to the container's first process, as container runtimes do."""
         self._supervisor.signal(signal.SIGTERM)
 
+    def abandon(self) -> None:
+        """Ends every process of the container without waiting for it."""
+        self._supervisor.signal(signal.SIGUSR1)
+
     async def kill(self, timeout_seconds: float = 5.0) -> None:
         """Ends every process of the container at once."""
-        self._supervisor.signal(signal.SIGUSR1)
+        self.abandon()
         try:
             await asyncio.wait_for(self.wait(), timeout_seconds)
         except TimeoutError:
@@ -117,8 +121,7 @@ async def _report(descriptor: int) -> tuple[int, str]:
 
 
 async def isolation_problem(base: Path) -> str | None:
-    """Why containers cannot have namespaces here; None when they can. ``base`` is an empty folder."""
-    base.mkdir(parents=True, exist_ok=True)
+    """Why containers cannot have namespaces here; None when they can. ``base`` is an existing empty folder."""
     output = bytearray()
     child = ChildProcess([*_LAUNCHER, "check", str(base)], output.extend)
     try:

@@ -102,7 +102,7 @@ def _address(service: ServicePort, pod: PodEndpoint) -> Address | None:
 
 @dataclass
 class EndpointChoice:
-    """Chooses one address for each connection; remembers clients for sessionAffinity ClientIP, at most ``limit`` of them."""
+    """Chooses one address for each connection; remembers at most ``limit`` clients for sessionAffinity ClientIP."""
 
     pick: Callable[[Sequence[Address]], Address]
     limit: int = 4096

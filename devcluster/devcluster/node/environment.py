@@ -1,4 +1,4 @@
-"""A container's environment from its pod: env, envFrom and the values they refer to. No I/O: objects come as arguments."""
+"""A container's environment from its pod: env, envFrom and what they refer to. No I/O: objects come as arguments."""
 
 import base64
 from collections.abc import Iterator, Mapping
@@ -9,8 +9,8 @@ from devcluster.node.json_types import Json
 from devcluster.node.variables import expand
 
 
-class MissingReference(LookupError):
-    """A ConfigMap, Secret or key that env needs does not exist; the container has to wait (CreateContainerConfigError)."""
+class MissingReferenceError(LookupError):
+    """A ConfigMap, Secret or key does not exist; the container has to wait (CreateContainerConfigError)."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def container_environment(
 ) -> dict[str, str]:
     """``initial`` (image and node), then envFrom in order, then env in order; later ones win.
 
-    ``$(NAME)`` in values sees what was set before, as in the kubelet. Raises MissingReference and FieldError.
+    ``$(NAME)`` in values sees what was set before, as in the kubelet. Raises MissingReferenceError and FieldError.
     """
     result = dict(initial)
     for kind, reference, prefix in _bulk_references(container):
@@ -77,7 +77,7 @@ def container_environment(
 def _bulk(kind: str, reference: Json, contents: Contents) -> Mapping[str, str]:
     content = contents.get(ObjectKey(kind, reference["name"]))
     if content is None and not reference.get("optional"):
-        raise MissingReference(f'{kind.lower()} "{reference["name"]}" not found')
+        raise MissingReferenceError(f'{kind.lower()} "{reference["name"]}" not found')
     return content or {}
 
 
@@ -89,7 +89,7 @@ def _value_from(source: Json, container: Json, facts: PodFacts, contents: Conten
     for name, kind in _SOURCES.items():
         if reference := source.get(name):
             return _key_value(kind, reference, contents)
-    raise MissingReference(f"valueFrom {sorted(source)} is not known to this node")
+    raise MissingReferenceError(f"valueFrom {sorted(source)} is not known to this node")
 
 
 def _key_value(kind: str, reference: Json, contents: Contents) -> str | None:
@@ -99,5 +99,5 @@ def _key_value(kind: str, reference: Json, contents: Contents) -> str | None:
     if reference.get("optional"):
         return None
     if content is None:
-        raise MissingReference(f'{kind.lower()} "{reference["name"]}" not found')
-    raise MissingReference(f"couldn't find key {reference['key']} in {kind} {reference['name']}")
+        raise MissingReferenceError(f'{kind.lower()} "{reference["name"]}" not found')
+    raise MissingReferenceError(f"couldn't find key {reference['key']} in {kind} {reference['name']}")

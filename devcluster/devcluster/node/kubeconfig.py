@@ -66,14 +66,15 @@ def _material(section: Json, key: str, folder: Path) -> str | None:
     if data := section.get(f"{key}-data"):
         return base64.b64decode(data).decode()
     if file := section.get(key):
-        return (folder / file).read_text()
+        return (folder / str(file)).read_text()
     return None
 
 
 def _token(user: Json, folder: Path) -> str | None:
     if file := user.get("tokenFile"):
-        return (folder / file).read_text().strip()
-    return user.get("token")
+        return (folder / str(file)).read_text().strip()
+    token: str | None = user.get("token")
+    return token
 
 
 def _ssl_context(authority: str | None, user: Json, folder: Path) -> ssl.SSLContext:

@@ -45,6 +45,13 @@ def command_line(container: Json, program: Program, environment: Mapping[str, st
     ]
 
 
+def kept_paths(program: Program, home: Path) -> list[str]:
+    """What the program is made of: this Python with its packages, files named in the image table, and its home."""
+    named = [part for part in (*program.argv, program.working_directory or "") if part.startswith("/")]
+    paths = [str(home), sys.prefix, sys.base_prefix, *(path for path in sys.path if path), *named]
+    return sorted({path for path in paths if Path(path).exists()})
+
+
 def plan_launch(
     container: Json,
     program: Program,
@@ -54,7 +61,10 @@ def plan_launch(
     folder: Path,
     context: NodeContext,
 ) -> Launch:
-    """The whole start of a container. ``folder`` is the pod's folder. Raises MissingReference, FieldError, ValueError, OSError."""
+    """The whole start of a container; ``folder`` is the pod's.
+
+    Raises MissingReferenceError, FieldError, ValueError, OSError.
+    """
     home, base = folder / "home", folder / f"{container['name']}.root"
     for path in (home, base):
         path.mkdir(parents=True, exist_ok=True)
@@ -71,6 +81,7 @@ def plan_launch(
         isolated=context.isolated,
         base=str(base),
         mounts=mounts,
+        kept=kept_paths(program, home),
     )
 
 

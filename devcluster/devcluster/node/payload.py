@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from devcluster.node.downward import PodFacts, field_value, resource_value
-from devcluster.node.environment import MissingReference, ObjectKey
+from devcluster.node.environment import MissingReferenceError, ObjectKey
 from devcluster.node.json_types import Json
 
 DEFAULT_MODE = 0o644
@@ -80,7 +80,7 @@ def token_requests(sources: Iterable[Json], mode: int) -> list[TokenRequest]:
 
 
 def volume_files(sources: Iterable[Json], objects: Objects, facts: PodFacts, mode: int) -> Files:
-    """All files but tokens; later sources win. Raises MissingReference and FieldError."""
+    """All files but tokens; later sources win. Raises MissingReferenceError and FieldError."""
     files: Files = {}
     for source in sources:
         if config_map := source.get("configMap"):
@@ -97,13 +97,13 @@ def _object_files(kind: str, source: Json, objects: Objects, mode: int) -> Files
     if content is None:
         if source.get("optional"):
             return {}
-        raise MissingReference(f'{kind.lower()} "{source["name"]}" not found')
+        raise MissingReferenceError(f'{kind.lower()} "{source["name"]}" not found')
     items = source.get("items")
     if not items:
         return {key: FileContent(value, mode) for key, value in content.items()}
     missing = [item["key"] for item in items if item["key"] not in content]
     if missing and not source.get("optional"):
-        raise MissingReference(f'{kind.lower()} "{source["name"]}" has no key {missing[0]!r}')
+        raise MissingReferenceError(f'{kind.lower()} "{source["name"]}" has no key {missing[0]!r}')
     return {
         item["path"]: FileContent(content[item["key"]], item.get("mode", mode))
         for item in items

@@ -26,8 +26,8 @@ class PodLog:
     def _open(self) -> BinaryIO:
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("ab", buffering=0)  # type: ignore[assignment]  # raw files write just the same
-        return self._file  # type: ignore[return-value]
+            self._file = self._path.open("ab", buffering=0)
+        return self._file
 
     def _rotate(self) -> None:
         self.close()

@@ -45,7 +45,7 @@ class Pods:
     async def _run(self, pod: Pod) -> None:
         try:
             await pod.run()
-        except Exception:
+        except Exception:  # noqa: BLE001  one pod's fault must not end the others
             _log.exception("pod failed", pod=pod.pod["metadata"]["name"])
         finally:
             self._pods.pop(pod.uid, None)
@@ -56,7 +56,7 @@ class Pods:
 
     def _remove_old_logs(self) -> None:
         """Logs stay after the pod, for reading them later; only those of the last few pods."""
-        current = {uid for uid in self._pods}
+        current = set(self._pods)
         folders = [f for f in self._context.pods_folder.iterdir() if f.name.rpartition("_")[2] not in current]
         folders.sort(key=lambda folder: folder.stat().st_mtime, reverse=True)
         for folder in folders[_LOGS_KEPT_OF_ENDED_PODS:]:

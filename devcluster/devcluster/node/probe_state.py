@@ -42,7 +42,7 @@ class ProbeTiming:
 class ProbeState:
     """Counts results of one probe for one run of a container.
 
-    ``passing`` is the verdict: None before a startup probe's first one, True at first for liveness, False for readiness.
+    ``passing`` is the verdict; at first None for startup, True for liveness, False for readiness.
     """
 
     kind: ProbeKind
@@ -75,10 +75,10 @@ class ProbeState:
 
 
 def next_tick(running_seconds: float, timing: ProbeTiming) -> float:
-    """Time from the container's start to the first tick after ``running_seconds`` that is not before the initial delay.
+    """Time from the container's start to the first tick after ``running_seconds``, not before the initial delay.
 
-    Ticks are a period apart. The kubelet's come at a random phase after the start; here it is fixed: one second, or half a
-    period if that is less.
+    Ticks are a period apart. The kubelet's come at a random phase after the start; here it is fixed: one second, or
+    half a period if that is less.
     """
     period = timing.period_seconds
     phase = min(1.0, period / 2)

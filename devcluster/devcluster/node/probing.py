@@ -22,7 +22,7 @@ class Probe:
 
 
 class ContainerProbes:
-    """Sets ``container.started`` and ``container.ready``; ``unhealthy`` is set once the container has to be restarted."""
+    """Sets ``container.started`` and ``container.ready``, and ``unhealthy`` once the container has to be restarted."""
 
     def __init__(
         self,

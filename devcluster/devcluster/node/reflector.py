@@ -7,7 +7,7 @@ from typing import Literal
 
 import structlog
 
-from devcluster.node.api import ApiClient, ApiError, Gone
+from devcluster.node.api import ApiClient, ApiError, GoneError
 from devcluster.node.json_types import Json
 
 Change = Literal["SET", "DELETED"]
@@ -19,7 +19,7 @@ _RETRY_SECONDS = (0.2, 10.0)
 
 
 class Reflector:
-    """Keeps ``on_change`` told about every object at ``path``; lists again after a 410, and goes on after every error."""
+    """Keeps ``on_change`` told about every object at ``path``; lists again after a 410, goes on after every error."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Reflector:
                     await self._list()
                 wait_seconds = _RETRY_SECONDS[0]
                 await self._watch()
-            except Gone:
+            except GoneError:
                 self._resource_version = ""
             except ApiError as error:
                 _log.warning("watch interrupted", path=self._path, error=str(error))

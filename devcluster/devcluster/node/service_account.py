@@ -1,4 +1,4 @@
-"""Credentials for pods where service-account volumes cannot be mounted: a kubeconfig that points to the token's file."""
+"""Credentials for pods whose service-account volume cannot be mounted: a kubeconfig that points to the token's file."""
 
 from pathlib import Path
 

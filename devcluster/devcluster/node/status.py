@@ -61,8 +61,8 @@ def _failed_for_good(container: ContainerState) -> bool:
 def pod_status(runtime: PodRuntime, previous: Json, now: datetime) -> Json:
     """The part of ``pod.status`` that a node writes.
 
-    ``previous`` is the status as last seen: it keeps the transition times of unchanged conditions and holds the conditions
-    that readiness gates ask for.
+    ``previous`` is the status as last seen: it keeps the transition times of unchanged conditions and holds the
+    conditions that readiness gates ask for.
     """
     status: Json = {
         "phase": phase(runtime),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from devcluster.node.api import ApiError
 from devcluster.node.downward import FieldError, PodFacts
-from devcluster.node.environment import MissingReference
+from devcluster.node.environment import MissingReferenceError
 from devcluster.node.json_types import Json
 from devcluster.node.payload import (
     FileContent,
@@ -46,11 +46,11 @@ class PodVolumes:
         for volume in facts.pod["spec"].get("volumes") or ():
             try:
                 self.paths[volume["name"]] = await self._set_up_one(volume, facts)
-            except (MissingReference, FieldError, ApiError, OSError) as error:
+            except (MissingReferenceError, FieldError, ApiError, OSError) as error:
                 raise VolumeError(f'MountVolume.SetUp failed for volume "{volume["name"]}": {error}') from error
 
     async def _set_up_one(self, volume: Json, facts: PodFacts) -> Path:
-        target = self.folder / volume["name"]
+        target = self.folder / str(volume["name"])
         kinds = set(volume) - {"name"}
         if not kinds or "emptyDir" in kinds:
             target.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ class PodVolumes:
         """The host path of the pod's service-account token, for pods that have one."""
         for volume in pod["spec"].get("volumes") or ():
             for request in token_requests(sources_of(volume), 0):
-                return self.folder / volume["name"] / request.path
+                return self.folder / str(volume["name"]) / request.path
         return None
 
 

@@ -7,12 +7,27 @@ from types import MappingProxyType
 from typing import Any
 
 from mediapod.effects.color_correction import ColorCorrection
+from mediapod.effects.convolution_bench import ConvolutionBench
+from mediapod.effects.edge_detect import EdgeDetect
 from mediapod.effects.effect import Effect
 from mediapod.effects.gaussian_blur import GaussianBlur
+from mediapod.effects.grayscale import Grayscale
 from mediapod.effects.passthrough import Passthrough
+from mediapod.effects.pixelate import Pixelate
+from mediapod.effects.sharpen import Sharpen
 from mediapod.effects.translate import Translate
 
-_CLASSES: tuple[type[Effect[Any]], ...] = (ColorCorrection, GaussianBlur, Passthrough, Translate)
+_CLASSES: tuple[type[Effect[Any]], ...] = (
+    ColorCorrection,
+    ConvolutionBench,
+    EdgeDetect,
+    GaussianBlur,
+    Grayscale,
+    Passthrough,
+    Pixelate,
+    Sharpen,
+    Translate,
+)
 
 EFFECTS: Mapping[str, type[Effect[Any]]] = MappingProxyType({effect.name: effect for effect in _CLASSES})
 

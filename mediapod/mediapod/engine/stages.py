@@ -110,7 +110,8 @@ def _describe(schema: Mapping[str, Any]) -> str:
     if "pattern" in schema:
         return f"{schema['type']} matching {schema['pattern']}"
     low = f"from {schema['minimum']}" if "minimum" in schema else f"above {schema.get('exclusiveMinimum')}"
-    return f"{schema['type']} {low} to {schema['maximum']}" if "maximum" in schema else str(schema["type"])
+    step = f", a multiple of {schema['multipleOf']}" if "multipleOf" in schema else ""
+    return f"{schema['type']} {low} to {schema['maximum']}{step}"
 
 
 def _error(field: str, message: str, allowed: list[str]) -> StageError:

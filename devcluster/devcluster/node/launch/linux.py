@@ -76,5 +76,5 @@ def pivot_root(new_root: str, put_old: str) -> None:
 
 
 def die_with_parent(signal_number: int) -> None:
-    """Have the kernel send ``signal_number`` to this process when its parent ends. Cleared by a change of credentials."""
+    """Have the kernel send ``signal_number`` to this process when its parent ends, until its credentials change."""
     _check(_libc.prctl(PR_SET_PDEATHSIG, signal_number, 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from mediapipeline_operator.api.spec import MediaPipelineSpec
 from mediapipeline_operator.core.scaling.model import PodFacts
 from mediapipeline_operator.core.scaling.reasons import DataState
-from mediapipeline_operator.core.scaling.situation import MISS_LIMIT, Situation
+from mediapipeline_operator.core.scaling.situation import MISS_LIMIT, Situation, exceeds
 
 GOOD_MISS = 0.01  # a load with less than this missed is carried well
 
@@ -41,15 +41,33 @@ def learn(situation: Situation, breached: bool) -> int | None:
     """The highest load carried with under 1 % missed. It binds only once a breach has shown that there is a limit.
 
     Naive: "highest load seen so far" from the first tick. A fleet that has only ever seen one session a replica would
-    then be sized at one session a replica. So a breach sets it, and every pod that carries more, well, raises it.
+    then be sized at one session a replica. So a lasting breach sets it, and each pod that carries more, well, raises it.
     """
-    learned = situation.before.learned_capacity
-    good = max(_loads(situation, lambda miss: miss < GOOD_MISS), default=0)
-    if breached:
-        bad = min(_loads(situation, lambda miss: miss > MISS_LIMIT), default=None)
-        if bad is not None:
-            return max(1, good, min(bad - 1, learned or bad))
-    return learned if learned is None else max(learned, good)
+    learned, most = situation.before.learned_capacity, situation.spec.sessions.max_per_replica
+    good = max(_loads(situation, _carries_well), default=0) if _is_steady(situation) else 0
+    bad = min(_loads(situation, _fails), default=None) if breached else None
+    if bad is not None:
+        return min(most, max(least_learned(most), good, min(bad - 1, learned or most)))
+    return learned if learned is None else min(most, max(learned, good))
+
+
+def least_learned(max_per_replica: int) -> int:
+    """Half of the admission limit. A breach with another cause (a busy node) must not shrink a replica to one session:
+    nothing would ever be seen to carry more again, and the fleet would never be lowered."""
+    return -(-max_per_replica // 2)
+
+
+def _is_steady(situation: Situation) -> bool:
+    """While sessions grow, the rates of the window still tell of the lower load before."""
+    return (situation.signals.sessions_growth_per_second or 0.0) <= 0
+
+
+def _carries_well(miss: float) -> bool:
+    return miss < GOOD_MISS
+
+
+def _fails(miss: float) -> bool:
+    return exceeds(miss, MISS_LIMIT)
 
 
 def _loads(situation: Situation, accept: Callable[[float], bool]) -> list[int]:

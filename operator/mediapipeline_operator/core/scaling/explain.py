@@ -45,7 +45,9 @@ def _move(reading: Reading, choice: Choice) -> str:
 def _sessions_text(reading: Reading) -> str:
     if reading.data_state not in SESSIONS_KNOWN or reading.situation.n == 0:
         return ""
-    return f"{reading.sessions / reading.situation.n:.1f} of {reading.capacity} sessions a replica"
+    most = reading.situation.spec.sessions.max_per_replica
+    learned = f" (learned capacity {reading.capacity})" if reading.capacity < most else ""
+    return f"{reading.sessions / reading.situation.n:.1f} of {most} sessions a replica{learned}"
 
 
 def _not_lower(reading: Reading, choice: Choice) -> str:

@@ -105,8 +105,15 @@ def up(reading: Reading, context: Choice) -> Choice | None:
 
 
 def _serve(reading: Reading, held: Choice) -> Choice:
-    """A number that cannot be raised is no reason to leave a drained replica lying about."""
-    return remove(reading, held) or held
+    """A number that cannot be raised is no reason to keep a drained replica, or to stay above the maximum."""
+    gone = remove(reading, held)
+    if gone is None and is_above_maximum(reading):
+        gone = down(reading, held)
+    return gone or held
+
+
+def is_above_maximum(reading: Reading) -> bool:
+    return reading.situation.n > reading.situation.spec.autoscaling.max_replicas
 
 
 def may_lower(reading: Reading) -> bool:
@@ -146,7 +153,7 @@ def swap(reading: Reading, context: Choice) -> Choice | None:
 def down(reading: Reading, context: Choice) -> Choice | None:
     """Starts one drain if nothing forbids it, or if the number is above maxReplicas."""
     situation = reading.situation
-    above = situation.n > situation.spec.autoscaling.max_replicas
+    above = is_above_maximum(reading)
     blocked = tuple(word for word in context.blocked if not above or word in STRUCTURAL)
     pod = drain.victim(situation)
     if blocked or pod is None or situation.surplus:

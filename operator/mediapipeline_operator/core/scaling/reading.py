@@ -46,14 +46,14 @@ def read(situation: Situation) -> Reading:
     verdict = states.judge(situation)
     breach_since = feedback.breach_since(situation, verdict.state)
     due = feedback.feedback(situation, breach_since, verdict.state)
-    learned = _learned(situation, verdict.state, due is not None)
-    per_replica = capacity.capacity_per_replica(situation.spec, learned)
+    # What this tick learns counts from the next one on: within a tick, more sessions must never mean fewer replicas.
+    per_replica = capacity.capacity_per_replica(situation.spec, situation.before.learned_capacity)
     sessions = capacity.counted_sessions(situation, verdict.state, per_replica)
     return Reading(
         situation=situation,
         verdict=verdict,
         capacity=per_replica,
-        learned=learned,
+        learned=_learned(situation, verdict.state, due is not None),
         sessions=sessions,
         breach_since=breach_since,
         healthy_since=removal.healthy_since(situation, verdict.state),

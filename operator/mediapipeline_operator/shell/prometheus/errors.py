@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 
 import requests
+import urllib3
 
 from mediapipeline_operator.core.scaling import Problem, ProblemKind
 
@@ -58,11 +59,18 @@ def to_problem(error: Exception, url: str) -> Problem:
     """The problem that a failed query is reported as. Every message says which server it is about."""
     if isinstance(error, PrometheusError):
         return Problem(error.kind, f"Prometheus at {url}: {error}")
-    if isinstance(error, requests.Timeout):
+    if isinstance(error, requests.JSONDecodeError):  # an OSError too, by way of requests' own base class
+        return Problem(ProblemKind.QUERY_ERROR, f"Prometheus at {url} answered with something that is not JSON")
+    if isinstance(error, requests.Timeout) or _is_read_timeout(error):
         return Problem(ProblemKind.TIMEOUT, f"Prometheus at {url} did not answer in time")
     if isinstance(error, requests.ConnectionError | OSError):
         return Problem(ProblemKind.DOWN, f"Prometheus at {url} cannot be reached: {type(error).__name__}")
     return Problem(ProblemKind.QUERY_ERROR, f"Prometheus at {url}: {type(error).__name__}: {error}"[:MESSAGE_LENGTH])
+
+
+def _is_read_timeout(error: Exception) -> bool:
+    """requests turns a time-out in the middle of a streamed body into a ConnectionError."""
+    return any(isinstance(cause, urllib3.exceptions.TimeoutError) for cause in error.args)
 
 
 def is_transport(problem: Problem) -> bool:

@@ -140,16 +140,13 @@ def _client(settings: ReaderSettings) -> PrometheusConnect:
         url=settings.url.rstrip("/"),
         headers=dict(settings.headers),
         session=session,
-        retry=Retry(total=0, redirect=3),  # the next tick is the retry
+        retry=Retry(total=0, read=False),  # the next tick is the retry
         timeout=settings.timeout_seconds,
     )
 
 
 def to_samples(result: Any) -> list[Sample]:
-    """The JSON of an instant vector.
-
-    Raises QueryRefusedError for anything else; NaN and Inf pass, they are judged later.
-    """
+    """The JSON of an instant vector. Raises QueryRefusedError for anything else; NaN and Inf are judged later."""
     if not isinstance(result, list):
         raise QueryRefusedError("the answer is no instant vector")
     try:

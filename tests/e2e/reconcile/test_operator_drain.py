@@ -1,4 +1,7 @@
-"""The one actuator on a real API server: mark, drain, wait for the sessions, lower; and un-drain. Pods answer for themselves."""
+"""The one actuator on a real API server: mark, drain, wait for the sessions, lower; and un-drain.
+
+Pods answer for themselves, as mediapods would.
+"""
 
 import json
 import secrets

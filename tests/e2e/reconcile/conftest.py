@@ -210,14 +210,14 @@ def start_operator(namespace: str, kubeconfig: Path, tmp_path: Path) -> Iterator
     """`start_operator(*flags)` starts one more process; all are ended after the test."""
     running: list[Operator] = []
 
-    def start(*flags: str, name: str = "") -> Operator:
+    def start(*flags: str, kubeconfig_file: Path = kubeconfig) -> Operator:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         operator = Operator(
             [sys.executable, "-m", "mediapipeline_operator", *_flags(namespace, port), *flags],
-            {**os.environ, "KUBECONFIG": str(kubeconfig), "POD_NAMESPACE": namespace, "POD_IP": "127.0.0.1"},
-            tmp_path / f"operator-{name or len(running)}.log",
+            {**os.environ, "KUBECONFIG": str(kubeconfig_file), "POD_NAMESPACE": namespace, "POD_IP": "127.0.0.1"},
+            tmp_path / f"operator-{len(running)}.log",
             port,
         )
         running.append(operator)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from devcluster.binaries import CONTROL_PLANE, BinaryError, ensure
+from devcluster.binaries import CONTROL_PLANE, BinaryError, crd_manifests, ensure
 from devcluster.controlplane import ChildProcess, Command, ControlPlane, start_process
 
 Kubectl = Callable[..., subprocess.CompletedProcess[str]]
@@ -33,10 +34,17 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     wanted = any(Path(__file__).parent in item.path.parents for item in session.items)
     if not wanted or session.config.option.collectonly:
         return
+    capture = session.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled() if capture else nullcontext():  # the progress is for people
+        session.config.stash[_binaries] = _get_binaries()
+
+
+def _get_binaries() -> Mapping[str, Path] | BinaryError:
     try:
-        session.config.stash[_binaries] = ensure((*CONTROL_PLANE, "prometheus", "promtool"))
+        crd_manifests("servicemonitors")
+        return ensure((*CONTROL_PLANE, "prometheus", "promtool"))
     except BinaryError as error:
-        session.config.stash[_binaries] = error
+        return error
 
 
 @pytest.fixture(scope="session")

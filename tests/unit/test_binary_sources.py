@@ -94,7 +94,7 @@ def test_sources_are_asked_in_order_until_one_gives(tmp_path: Path) -> None:
     assert found["etcd"].read_text() == "etcd of second"
     assert found["etcd"] == tmp_path / f"etcd-{ETCD}" / "etcd"
     assert stat.S_IMODE(found["etcd"].stat().st_mode) == 0o755
-    assert remarks.notes == ["etcd: first: first is closed; trying the next source"]
+    assert remarks.notes == ["etcd: first: first is closed"]
 
 
 def test_the_cache_is_used_before_any_source(tmp_path: Path) -> None:

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from devcluster.binaries import BinaryError, Progress, Quiet, crd_manifests
+from devcluster.binaries.cache import Cache
 from devcluster.binaries.errors import CacheError, SourceUnavailableError
 from devcluster.binaries.gomodules import GoModule, prepare_source, wrapper_go_mod
 from devcluster.binaries.gotoolchain import go_environment
 from devcluster.binaries.tools import ToolResult, checked, run_tool
-from devcluster.binaries.versions import CATALOGUE, GoRecipe
+from devcluster.binaries.versions import CATALOGUE, PROMETHEUS_OPERATOR, GoRecipe
 
 UPSTREAM = """// a comment
 module example.org/server
@@ -121,3 +123,20 @@ def test_a_tool_runs_in_its_folder_with_its_environment(tmp_path: Path) -> None:
 def test_a_tool_that_hangs_is_ended(tmp_path: Path) -> None:
     with pytest.raises(SourceUnavailableError, match="took longer than 0 s"):
         run_tool(("sleep", "60"), timeout_seconds=0.3, folder=tmp_path)
+
+
+def test_a_crd_that_cannot_be_had_says_where_to_put_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(_cache: Cache, _progress: Progress) -> None:
+        raise SourceUnavailableError("no network")
+
+    monkeypatch.setattr("devcluster.binaries.crds.find_go", refuse)
+    with pytest.raises(BinaryError, match=r"no network\nTo go on: .* put the CRD into .*/servicemonitors\.yaml\.$"):
+        crd_manifests("servicemonitors", cache_dir=tmp_path, progress=Quiet())
+
+
+def test_a_cached_crd_needs_no_go(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    cached = tmp_path / f"prometheus-operator-{PROMETHEUS_OPERATOR}" / "servicemonitors.yaml"
+    cached.parent.mkdir()
+    cached.write_text("kind: CustomResourceDefinition")
+    assert crd_manifests("servicemonitors", cache_dir=tmp_path, progress=Quiet()) == cached

@@ -65,8 +65,12 @@ MEDIAPIPELINE_OPERATOR_PROMETHEUS_TOKEN_FILE: /etc/prometheus-token/{{ .Values.p
 MEDIAPIPELINE_OPERATOR_PROMETHEUS_CA_FILE: /etc/prometheus-ca/{{ .Values.prometheus.caConfigMap.key }}
 {{- end }}
 MEDIAPIPELINE_OPERATOR_MEDIAPOD_IMAGE: "{{ .Values.mediapod.image.repository }}:{{ .Values.mediapod.image.tag | default .Chart.AppVersion }}"
-MEDIAPIPELINE_OPERATOR_NAMESPACES: {{ .Values.namespaces | toJson | quote }}
-MEDIAPIPELINE_OPERATOR_SERVICE_MONITOR_LABELS: {{ .Values.prometheus.serviceMonitorLabels | toJson | quote }}
+MEDIAPIPELINE_OPERATOR_NAMESPACES: {{ .Values.namespaces | join "," | quote }}
+{{- $labels := list }}
+{{- range $key, $value := .Values.prometheus.serviceMonitorLabels }}
+{{- $labels = append $labels (printf "%s=%s" $key $value) }}
+{{- end }}
+MEDIAPIPELINE_OPERATOR_SERVICE_MONITOR_LABELS: {{ $labels | join "," | quote }}
 MEDIAPIPELINE_OPERATOR_MONITORING_NAMESPACE: {{ .Values.prometheus.namespace | quote }}
 MEDIAPIPELINE_OPERATOR_TICK_SECONDS: {{ .Values.scaling.tickSeconds | quote }}
 MEDIAPIPELINE_OPERATOR_LEASE_NAMESPACE: {{ .Release.Namespace | quote }}

@@ -142,6 +142,11 @@ def test_a_missing_session_gauge_is_missing_not_empty(make):
     assert state_of(replace(fleet, signals=replace(fleet.signals, pods=pods))) is DataState.MISSING
 
 
+def test_missing_frame_counters_are_missing_not_muted_cameras(make):
+    fleet = make.fleet(3)
+    assert state_of(replace(fleet, signals=replace(fleet.signals, received_per_second=None))) is DataState.MISSING
+
+
 def test_new_pods_are_starting_without_a_warning(make):
     pods = tuple(make.pod(f"pod-{i}", age=100, ready=False) for i in range(3))
     fleet = replace(make.fleet(3), workload=WorkloadFacts(3, pods=pods), signals=Signals(window_seconds=20))

@@ -79,6 +79,7 @@ class Signals:
     window_seconds: float = 0.0
     problem: Problem | None = None
     pods: Mapping[str, PodSignals] = field(default_factory=dict)
+    received_per_second: float | None = None  # of the fleet; None: no such series
     ok_per_second: Mapping[float, float] = field(default_factory=dict)  # bucket bound in seconds -> rate up to it
     sessions_growth_per_second: float | None = None  # mean over the last two minutes
 

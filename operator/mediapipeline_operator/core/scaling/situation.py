@@ -131,9 +131,9 @@ class Situation:
         seen = self.of(pod)
         return None if seen.sessions is None else math.ceil(seen.sessions + (seen.pending or 0.0))
 
-    @cached_property
+    @property
     def received_per_second(self) -> float:
-        return sum(seen.received_per_second or 0.0 for seen in self.signals.pods.values())
+        return self.signals.received_per_second or 0.0
 
     @cached_property
     def frames_in_window(self) -> float:

@@ -215,7 +215,7 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class FeedbackStep:
-    """What the last step of the latency feedback saw, to judge whether it helped."""
+    """What the last step of the latency feedback saw: the worst pod's missed share, and the sessions of the fleet."""
 
     miss_per_mille: int
     sessions: int

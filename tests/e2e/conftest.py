@@ -1,17 +1,21 @@
 """A real control plane for the end-to-end tests: one for the whole run, a fresh namespace for each test."""
 
+import json
 import secrets
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from devcluster.binaries import CONTROL_PLANE, BinaryError, ensure
-from devcluster.controlplane import ControlPlane
+from devcluster.binaries import CONTROL_PLANE, BinaryError, crd_manifests, ensure
+from devcluster.controlplane import ChildProcess, Command, ControlPlane, start_process
 
 Kubectl = Callable[..., subprocess.CompletedProcess[str]]
 KUBECTL_TIMEOUT_SECONDS = 60
@@ -30,10 +34,17 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     wanted = any(Path(__file__).parent in item.path.parents for item in session.items)
     if not wanted or session.config.option.collectonly:
         return
+    capture = session.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled() if capture else nullcontext():  # the progress is for people
+        session.config.stash[_binaries] = _get_binaries()
+
+
+def _get_binaries() -> Mapping[str, Path] | BinaryError:
     try:
-        session.config.stash[_binaries] = ensure((*CONTROL_PLANE, "prometheus", "promtool"))
+        crd_manifests("servicemonitors")
+        return ensure((*CONTROL_PLANE, "prometheus", "promtool"))
     except BinaryError as error:
-        session.config.stash[_binaries] = error
+        return error
 
 
 @pytest.fixture(scope="session")
@@ -110,3 +121,59 @@ def eventually(condition: Callable[[], Any], what: str, timeout_seconds: float =
             pytest.fail(f"waited {timeout_seconds} s for {what}")
         time.sleep(0.1)
     return result
+
+
+TEST_IMAGES = {
+    "ghcr.io/rtcscale/mediapod": ["python", "-m", "mediapod"],
+    "ghcr.io/rtcscale/mediapipeline-operator": ["python", "-m", "mediapipeline_operator"],
+    "example.org/http-server": {
+        "argv": ["python", str(Path(__file__).parent / "pods" / "http_server.py")],
+        "env": {"FROM_IMAGE": "yes"},
+    },
+    "example.org/shell": ["/bin/sh"],
+}
+
+
+@dataclass(frozen=True)
+class NodeAgent:
+    """A running node agent: its Node's name, its process, its data folder."""
+
+    name: str
+    process: ChildProcess
+    data_dir: Path
+
+
+@pytest.fixture(scope="session")
+def start_node_agent(
+    control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., NodeAgent]]:
+    """`start_node_agent(name, *flags, data_dir=None) -> NodeAgent`: another node of the cluster, Ready on return."""
+    agents: list[NodeAgent] = []
+
+    def start(name: str, *flags: str, data_dir: Path | None = None) -> NodeAgent:
+        folder = data_dir or tmp_path_factory.mktemp(name)
+        images = folder / "images.json"
+        images.write_text(json.dumps(TEST_IMAGES))
+        paths = ("--kubeconfig", control_plane.kubeconfig, "--data-dir", folder, "--images", images)
+        program = (sys.executable, "-m", "devcluster.node.cli", "run", "--name", name)
+        command = Command(f"node-{name}", (*program, *map(str, paths), "--backoff-seconds", "1", *flags))
+        agents.append(NodeAgent(name, start_process(command, folder), folder))
+        with control_plane.client() as client:
+            eventually(lambda: _node_ready(client, name), f"node {name} to be Ready")
+        return agents[-1]
+
+    yield start
+    for agent in reversed(agents):
+        agent.process.stop(timeout_seconds=30)
+
+
+def _node_ready(client: httpx.Client, name: str) -> bool:
+    answer = client.get(f"/api/v1/nodes/{name}")
+    conditions = answer.json()["status"].get("conditions") or () if answer.status_code == 200 else ()
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+@pytest.fixture(scope="session")
+def node_agent(start_node_agent: Callable[..., NodeAgent]) -> NodeAgent:
+    """The node that runs pods of all tests, with four simulated GPUs."""
+    return start_node_agent("devnode", "--gpus", "4", "--cpu", "32", "--memory", "64Gi")

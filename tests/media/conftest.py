@@ -15,6 +15,7 @@ import httpx
 import numpy as np
 import pytest
 from aiortc import (
+    AudioStreamTrack,
     MediaStreamError,
     MediaStreamTrack,
     RTCConfiguration,
@@ -75,7 +76,10 @@ class Client:
         )
         codecs = RTCRtpSender.getCapabilities("video").codecs
         transceiver.setCodecPreferences([c for c in codecs if c.name in (codec, "rtx")])
-        self.audio = self.connection.addTransceiver("audio", direction="sendrecv") if audio else None
+        self.audio = self.connection.addTransceiver(AudioStreamTrack(), direction="sendrecv") if audio else None
+        self.audio_packets = 0
+        if self.audio is not None:
+            self._count_audio(self.audio.receiver)
         self.sent: dict[int, float] = {}
         self.returned: dict[int, float] = {}
         self.pictures: list[av.VideoFrame] = []
@@ -100,6 +104,15 @@ class Client:
         receiver._handle_rtp_packet = handle_rtp_packet
         transport._send_rtp = send_rtp
 
+    def _count_audio(self, receiver) -> None:  # type: ignore[no-untyped-def]
+        handle = receiver._handle_rtp_packet
+
+        async def handle_rtp_packet(packet, arrival_time_ms) -> None:  # type: ignore[no-untyped-def]
+            self.audio_packets += 1
+            await handle(packet, arrival_time_ms)
+
+        receiver._handle_rtp_packet = handle_rtp_packet
+
     async def offer(self) -> dict[str, str]:
         """The JSON body of an offer."""
         await self.connection.setLocalDescription(await self.connection.createOffer())
@@ -107,13 +120,19 @@ class Client:
 
     async def post(self) -> httpx.Response:
         """Send the offer; returns whatever comes back."""
-        body = await self.offer()
+        return await self.send(await self.offer())
+
+    async def send(self, body: dict[str, str]) -> httpx.Response:
+        """Send a body; returns whatever comes back."""
         async with httpx.AsyncClient() as http:
             return await http.post(f"{self._url}/webrtc/offer", json=body, timeout=10)
 
     async def connect(self) -> None:
         """Connect, or fail the test."""
-        response = await self.post()
+        await self.follow(await self.post())
+
+    async def follow(self, response: httpx.Response) -> None:
+        """Take the answer, or fail the test."""
         assert response.status_code == 200, response.text
         answer = response.json()
         self.session_id = answer["sessionId"]
@@ -132,7 +151,7 @@ class Client:
 
     async def wait_for(self, count: int, timeout: float = 15) -> None:
         """Wait until `count` frames have come back."""
-        await eventually(
+        await _eventually(
             lambda: len(self.returned) >= count, timeout, lambda: f"{len(self.returned)} of {count} came back"
         )
 
@@ -167,12 +186,18 @@ class Client:
             await asyncio.wait(self._tasks)
 
 
-async def eventually(condition: Callable[[], bool], timeout: float, describe: Callable[[], str] = str) -> None:
+async def _eventually(condition: Callable[[], bool], timeout: float, describe: Callable[[], str] = str) -> None:
     """Wait until `condition()` holds."""
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout} s: {describe()}"
         await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+def eventually() -> Callable[..., Awaitable[None]]:
+    """`await eventually(condition, seconds, describe)` waits until the condition holds, or fails the test."""
+    return _eventually
 
 
 class Server:
@@ -212,7 +237,7 @@ class Server:
 
     async def settle(self, timeout: float = 10) -> None:
         """Wait until no session is left, and check the balance of frames."""
-        await eventually(lambda: not self.mediapod.registry.sessions, timeout, lambda: "sessions remain")
+        await _eventually(lambda: not self.mediapod.registry.sessions, timeout, lambda: "sessions remain")
         assert self.unaccounted() == 0, (self.metric("mediapod_frames_received_total"), self.results())
 
 
@@ -253,3 +278,20 @@ async def serve(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StartServer]:
     yield start
     for context in reversed(contexts):
         await context.__aexit__(None, None, None)
+
+
+@pytest.fixture
+async def connect_to(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[[str], Awaitable[Client]]]:
+    """`await connect_to(url)` connects a client to a mediapod that runs elsewhere."""
+    monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda use_ipv4, use_ipv6: ["127.0.0.1"])
+    clients: list[Client] = []
+
+    async def connect(url: str) -> Client:
+        client = Client(url, "H264", 320, 240, 20, audio=False)
+        clients.append(client)
+        await client.connect()
+        return client
+
+    yield connect
+    for client in clients:
+        await client.close()

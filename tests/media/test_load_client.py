@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from devcluster.load.clips import CODECS, ClipSpec, Codec, load_clip
 from devcluster.load.control_server import ControlServer, gaussian_blur
 from devcluster.load.plan import Mix, parse_profile
 from devcluster.load.runner import LoadRunner, RunSettings
-from devcluster.load.statistics import SessionStatistics
+from devcluster.load.statistics import SessionStatistics, totals
 
 pytestmark = pytest.mark.media
 BLUR = ({"effect": "GaussianBlur", "parameters": {"radius": 7}},)
@@ -60,7 +61,7 @@ async def test_aiortc_still_has_what_the_client_relies_on() -> None:
 
 
 async def test_a_changed_aiortc_is_noticed() -> None:
-    with pytest.raises(RuntimeError, match=r"aiortc has no Track\.gone"):
+    with pytest.raises(RuntimeError, match=r"no Track\.gone: .* aiortc"):
         compat._replace(type("Track", (), {})(), "gone", None)
 
 
@@ -132,6 +133,20 @@ async def test_a_session_closed_by_the_server_is_told_apart() -> None:
     assert one.end_reason == "server closed"
     assert one.ended_by_server
     assert one.ended_time is not None
+
+
+async def test_a_session_that_died_silently_is_seen_when_it_is_closed() -> None:
+    async with ControlServer() as server:
+        client = LoadClient("one", load_clip(ClipSpec()), ClientSettings(server.url))
+        task = asyncio.ensure_future(client.run())
+        await _until(lambda: client.statistics.frames_returned >= 5)
+        assert client.statistics.silent_seconds(time.time()) < 1
+        await _until(lambda: client.connected and server.mute() and client.statistics.silent_seconds(time.time()) > 5)
+        await client.close()
+        one = await asyncio.wait_for(task, 10)
+    assert one.end_reason == "client closed"
+    assert "nothing came back" in one.end_detail
+    assert totals([one])["silentAtClose"] == ["one"]
 
 
 async def test_a_runner_follows_its_profile_and_its_targets_and_leaves_nothing(tmp_path: Path) -> None:

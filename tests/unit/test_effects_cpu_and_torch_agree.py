@@ -13,6 +13,7 @@ from mediapod.effects import EFFECTS, Effect, create
 from mediapod.frames.i420 import I420Frame
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mediapod[torch]'")
+torch.set_num_threads(1)  # small pictures: threads that wait for each other cost more than they bring
 pytestmark = pytest.mark.filterwarnings("default")  # torch's own deprecations are not ours
 
 TOLERANCE = 2

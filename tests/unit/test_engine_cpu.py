@@ -108,6 +108,16 @@ async def test_a_foreseeable_miss_is_refused_at_once_but_not_for_ever(engine_of,
         assert refused < 20
 
 
+async def test_a_slow_size_is_not_held_against_another(engine_of, clock: ManualClock) -> None:
+    def take_time() -> None:
+        clock.now += 0.05
+
+    engine = await engine_of(take_time)
+    await engine.process(grey_frame(16, 8), clock.now + 1)
+    await engine.process(FRAME, clock.now + 0.03)
+    assert effect_of(engine).calls == 2
+
+
 async def test_the_queue_ahead_counts_towards_the_estimate(engine_of, clock: ManualClock) -> None:
     begun, go = threading.Event(), threading.Event()
     script: list[Callable[[], object]] = [lambda: setattr(clock, "now", clock.now + 0.05)]

@@ -114,6 +114,7 @@ def test_an_effect_that_fails_on_the_device_runs_on_the_cpu_and_is_counted() -> 
     assert lumas(outcomes) == [61]
     assert outcomes[0].device == "cpu"
     assert rig.reasons == ["cuda_error"]
+    assert rig.device.batches == [(("one", "ten", "fifty"), 1), (("one",), 1), (("fifty",), 1)]
     rig.device.batches.clear()
     assert lumas(rig.run(2)) == [61, 62]
     assert rig.device.batches == [(("one",), 2), (("fifty",), 2)]

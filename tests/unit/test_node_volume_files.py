@@ -1,6 +1,7 @@
 """What volumes show, where they are mounted, images, addresses."""
 
 import base64
+import sys
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from devcluster.node.addresses import PodAddresses
 from devcluster.node.downward import PodFacts
 from devcluster.node.environment import MissingReferenceError, ObjectKey
 from devcluster.node.images import ImageTableError, parse_image_table, repository
-from devcluster.node.launch.root import folders_to_open
+from devcluster.node.launch.root import covered_paths, folders_to_open
 from devcluster.node.mounts import container_mounts
 from devcluster.node.payload import FileContent, default_mode, object_bytes, sources_of, volume_files, volume_objects
 from devcluster.node.pod_log import PodLog, tail
@@ -97,6 +98,12 @@ def test_only_folders_in_which_something_is_missing_are_opened(tmp_path):
     assert folders_to_open([targets[4]]) == []
 
 
+def test_paths_that_a_volume_covers_are_shown_again():
+    kept = ["/tmp/clone/.venv", "/tmp/clone", "/usr", "/tmpfiles", "/data/x"]
+    assert covered_paths(kept, ["/tmp", "/data"]) == ["/data/x", "/tmp/clone"]
+    assert covered_paths(kept, ["/etc"]) == []
+
+
 @pytest.mark.parametrize(
     ("image", "name"),
     [
@@ -120,6 +127,10 @@ def test_image_tables_take_lists_and_mappings():
     table = parse_image_table({"a": ["x", "y"], "b": {"argv": ["z"], "env": {"N": 1}, "workingDir": "/w"}})
     assert table["a"].argv == ("x", "y")
     assert (table["b"].environment, table["b"].working_directory) == ({"N": "1"}, "/w")
+
+
+def test_python_stands_for_this_interpreter():
+    assert parse_image_table({"a": ["python", "-V"]})["a"].argv == (sys.executable, "-V")
 
 
 def test_addresses_are_kept_and_never_given_twice(tmp_path):

@@ -35,6 +35,7 @@ def test_an_unknown_effect_is_answered_with_the_list_of_effects() -> None:
         ("GaussianBlur", {"radius": "7"}, 'radius: is "7"; it must be integer, at least 1, at most 99'),
         ("GaussianBlur", {"sigma": 0}, "sigma: is 0; it must be number, above 0, at most 100"),
         ("GaussianBlur", {"raduis": 7}, "raduis: is not a parameter of GaussianBlur; allowed: radius, sigma"),
+        ("Pixelate", {"block": 5}, "block: is 5; it must be integer, at least 2, at most 256, a multiple of 2"),
         ("Passthrough", {"x": 1}, "x: is not a parameter of Passthrough; allowed: none"),
         ("Translate", {"fill": "red"}, 'fill: is "red"; it must be string, at most 7 characters, of the form ^#[0-9A'),
     ],

@@ -55,6 +55,13 @@ app.kubernetes.io/instance: {{ .Release.Name }}
   verbs: [create, patch]
 {{- end }}
 
+{{/* A map as key=value,key=value, keys in order. */}}
+{{- define "operator.pairs" -}}
+{{- $pairs := list }}
+{{- range $key, $value := . }}{{ $pairs = append $pairs (printf "%s=%s" $key $value) }}{{ end }}
+{{- join "," $pairs }}
+{{- end }}
+
 {{/* All settings of the operator, as environment variables. Its Deployment rolls when one changes. */}}
 {{- define "operator.settings" -}}
 MEDIAPIPELINE_OPERATOR_PROMETHEUS_URL: {{ .Values.prometheus.url | quote }}
@@ -65,12 +72,8 @@ MEDIAPIPELINE_OPERATOR_PROMETHEUS_TOKEN_FILE: /etc/prometheus-token/{{ .Values.p
 MEDIAPIPELINE_OPERATOR_PROMETHEUS_CA_FILE: /etc/prometheus-ca/{{ .Values.prometheus.caConfigMap.key }}
 {{- end }}
 MEDIAPIPELINE_OPERATOR_MEDIAPOD_IMAGE: "{{ .Values.mediapod.image.repository }}:{{ .Values.mediapod.image.tag | default .Chart.AppVersion }}"
-MEDIAPIPELINE_OPERATOR_NAMESPACES: {{ .Values.namespaces | join "," | quote }}
-{{- $labels := list }}
-{{- range $key, $value := .Values.prometheus.serviceMonitorLabels }}
-{{- $labels = append $labels (printf "%s=%s" $key $value) }}
-{{- end }}
-MEDIAPIPELINE_OPERATOR_SERVICE_MONITOR_LABELS: {{ $labels | join "," | quote }}
+MEDIAPIPELINE_OPERATOR_NAMESPACES: {{ join "," .Values.namespaces | quote }}
+MEDIAPIPELINE_OPERATOR_SERVICE_MONITOR_LABELS: {{ include "operator.pairs" .Values.prometheus.serviceMonitorLabels | quote }}
 MEDIAPIPELINE_OPERATOR_MONITORING_NAMESPACE: {{ .Values.prometheus.namespace | quote }}
 MEDIAPIPELINE_OPERATOR_TICK_SECONDS: {{ .Values.scaling.tickSeconds | quote }}
 MEDIAPIPELINE_OPERATOR_LEASE_NAMESPACE: {{ .Release.Namespace | quote }}

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from devcluster.binaries.cache import Cache, default_cache_dir
-from devcluster.binaries.errors import BinaryUnavailableError, SourceUnavailableError
+from devcluster.binaries.errors import BinaryError, SourceUnavailableError
 from devcluster.binaries.gomodules import download_module
 from devcluster.binaries.gotoolchain import find_go
 from devcluster.binaries.progress import Lines, Progress
@@ -18,7 +18,7 @@ def crd_manifests(plural: str, *, cache_dir: Path | None = None, progress: Progr
     """A YAML file with the CRD of a kind of monitoring.coreos.com, for example `servicemonitors`.
 
     Raises:
-        BinaryUnavailableError: the module cannot be had, or has no such CRD.
+        BinaryError: the module cannot be had, or has no such CRD.
     """
     cache, shown = Cache(cache_dir or default_cache_dir()), progress or Lines()
     name = f"{plural}.yaml"
@@ -31,6 +31,7 @@ def crd_manifests(plural: str, *, cache_dir: Path | None = None, progress: Progr
 
 def _fetch(cache: Cache, plural: str, progress: Progress) -> Path:
     name = f"{plural}.yaml"
+    target = cache.root / _FOLDER / name
     try:
         with progress.step(f"fetching the CRD {plural} (Go module)"), cache.workspace(_FOLDER) as workspace:
             module = download_module(find_go(cache, progress), _MODULE, PROMETHEUS_OPERATOR, workspace)
@@ -38,8 +39,11 @@ def _fetch(cache: Cache, plural: str, progress: Progress) -> Path:
             copy.write_bytes(_crd_file(module.folder, plural).read_bytes())
             cache.install(_FOLDER, {name: copy}, executable=False)
     except SourceUnavailableError as error:
-        raise BinaryUnavailableError(f"the CRD {plural}", PROMETHEUS_OPERATOR, [str(error)]) from error
-    return cache.root / _FOLDER / name
+        raise BinaryError(
+            f"cannot get the CRD {plural} of prometheus-operator {PROMETHEUS_OPERATOR}: {error}\n"
+            f"To go on: connect this machine to the network (or set GOPROXY), or put the CRD into {target}."
+        ) from error
+    return target
 
 
 def _crd_file(module_folder: Path, plural: str) -> Path:

@@ -92,7 +92,7 @@ def _fetch(binary: Binary, cache: Cache, progress: Progress, sources: Sequence[S
         except SourceUnavailableError as reason:
             reasons.append(f"{source.name}: {reason}")
             if not isinstance(reason, NotOfferedError):
-                progress.note(f"{binary.name}: {reasons[-1]}; trying the next source")
+                progress.note(f"{binary.name}: {reasons[-1]}")
     raise BinaryUnavailableError(binary.name, binary.version, reasons)
 
 

@@ -31,8 +31,8 @@ def install_wheel(requirement: str, target: Path) -> Path:
         SourceUnavailableError: pip cannot get it.
     """
     target.mkdir(parents=True, exist_ok=True)
-    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps")
-    arguments = (*pip, "--only-binary", ":all:", "--target", str(target), requirement)
+    options = ["--quiet", "--disable-pip-version-check", "--retries", "1", "--no-deps", "--only-binary", ":all:"]
+    arguments = (sys.executable, "-m", "pip", "install", *options, "--target", str(target), requirement)
     result = run_tool(arguments, timeout_seconds=INSTALL_TIMEOUT_SECONDS, folder=target)
     checked(result, f"pip install {requirement}", target)
     return target

@@ -21,8 +21,17 @@ def grant_view(client: httpx.Client, user: str) -> None:
 
 def default_account_exists(client: httpx.Client) -> bool:
     """Whether the controllers have made the service account that pods of namespace default get."""
+    return _is_ok(client, "/api/v1/namespaces/default/serviceaccounts/default", {})
+
+
+def may_list_pods(client: httpx.Client, token: str) -> bool:
+    """Whether the API server already knows that the user of this token may list pods."""
+    return _is_ok(client, "/api/v1/pods?limit=1", {"Authorization": f"Bearer {token}"})
+
+
+def _is_ok(client: httpx.Client, path: str, headers: dict[str, str]) -> bool:
     try:
-        answer = client.get("/api/v1/namespaces/default/serviceaccounts/default")
+        answer = client.get(path, headers=headers)
     except httpx.HTTPError:
         return False
     return answer.status_code == httpx.codes.OK

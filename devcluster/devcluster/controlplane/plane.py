@@ -13,7 +13,7 @@ import httpx
 
 from devcluster.controlplane.addresses import LOOPBACK, free_ports
 from devcluster.controlplane.audit import Mutation, audit_policy, read_mutations
-from devcluster.controlplane.bootstrap import default_account_exists, grant_view
+from devcluster.controlplane.bootstrap import default_account_exists, grant_view, may_list_pods
 from devcluster.controlplane.components import (
     APISERVER,
     COMPONENTS,
@@ -167,7 +167,9 @@ class ControlPlane:
 
     def stop_component(self, name: str, *, kill: bool = False) -> None:
         """Ends one component (`kill`: by SIGKILL at once); the others keep running."""
-        child = self._children.pop(name)
+        child = self._children.pop(name, None)
+        if child is None:
+            raise ControlPlaneError(f"{name} is not running; components are {', '.join(COMPONENTS)}")
         child.kill() if kill else child.stop()
 
     def restart_component(self, name: str) -> None:
@@ -215,6 +217,8 @@ class ControlPlane:
             for name in (CONTROLLER_MANAGER, SCHEDULER):
                 self._wait_healthy(name, deadline)
             self._wait(lambda: default_account_exists(client), "the service account default/default", deadline)
+            token = self._users[PROMETHEUS].token
+            self._wait(lambda: may_list_pods(client, token), "the rights of Prometheus' user", deadline)
 
     def client(self) -> httpx.Client:
         """An HTTP client of the API server with the administrator's rights; the caller closes it."""

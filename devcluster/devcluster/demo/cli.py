@@ -65,7 +65,9 @@ def play(options: DemoOptions, console: Console) -> bool:
         try:
             results = demo.run(stack)
         except EXPECTED as error:
-            console.print(f"[red]The demo could not go on.[/] {explain_failure(error, options.data_dir)}")
+            console.print(
+                f"[red]The demo could not go on.[/] {explain_failure(error, options.data_dir)}", soft_wrap=True
+            )
             return False
         except KeyboardInterrupt:
             console.print("interrupted; everything is stopped")
@@ -88,7 +90,7 @@ def _summary(console: Console, demo: Demo, results: Sequence[Check]) -> None:
     console.print()
     for check in results:
         mark = "[green]PASS[/]" if check.passed else "[red]FAIL[/]"
-        console.print(f"{mark} {check.name}: {check.detail}")
+        console.print(f"{mark} {check.name}: {check.detail}", soft_wrap=True)
     console.print(f"report: {demo.options.report}")
 
 

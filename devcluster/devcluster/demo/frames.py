@@ -15,11 +15,14 @@ RESULTS = 'sum(last_over_time(mediapod_frames_total{{pipeline="{pipeline}"}}[30m
 
 def frame_facts(pipeline: str, query: Query, report: Mapping[str, Any]) -> FrameFacts:
     """`query` answers PromQL with one number (0 when empty); `report` is the totals of the load generator."""
-    outside, verdicts = report["outsideOverloads"], report["verdicts"]
+    inside, outside = report["insideOverloads"], report["outsideOverloads"]
+    verdicts = report["verdicts"]
     return FrameFacts(
         received=round(query(RECEIVED.format(pipeline=pipeline))),
         accounted=round(query(RESULTS.format(pipeline=pipeline))),
-        received_outside_overload=outside["framesSent"],
+        sent=inside["framesSent"] + outside["framesSent"],
+        returned=inside["framesReturned"] + outside["framesReturned"],
+        sent_outside_overload=outside["framesSent"],
         returned_processed_outside_overload=outside["framesReturned"],
         inspected=sum(verdicts.values()),
         effect_seen=verdicts.get("seen", 0),

@@ -34,11 +34,7 @@ def report(
         "kubernetesVersion": kubernetes_version,
         "checks": [asdict(check) for check in results],
         "sessionsKilledByScaling": last.load.ended_by_server,
-        "frames": {
-            "sent": last.load.frames_sent,
-            "returned": last.load.frames_returned,
-            **(asdict(frames) if frames else {}),
-        },
+        "frames": asdict(frames) if frames else None,
         "p95Milliseconds": {
             str(phase): _phase_p95(looks, phase) for phase in (Phase.CALM, Phase.OVERLOAD, Phase.RELIEF)
         },

@@ -6,7 +6,7 @@ import json
 import tempfile
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from devcluster.demo.options import Control, DemoOptions, device_note, prepared
 from devcluster.demo.report import report
 from devcluster.demo.steps import Steps
 from devcluster.demo.story import Phase, Story, StoryPlan, advance, begin
-from devcluster.demo.table import render, worth_a_row
+from devcluster.demo.table import line, render, worth_a_row
 from devcluster.demo.verdict import Check, FrameFacts, checks
 
 TICK_SECONDS = 2  # of the operator; its default is 10, shortened so that the demo takes minutes
@@ -98,7 +98,9 @@ class Demo:
         stages = yaml.safe_load(self.options.example.read_text().split("\n---")[-1])["spec"]["pipeline"]["stages"]
         with LoadProcess(_service_url(cluster, pipeline), cluster.data_dir, stages) as load:
             began = time.time()
-            with Live(console=self.console, refresh_per_second=2, transient=False) as live:
+            with (
+                Live(console=self.console, refresh_per_second=2) if self.console.is_terminal else nullcontext() as live
+            ):
                 story = self._watch(cluster, pipeline, load, live)
             if story.overload:
                 load.mark_overload(began + story.overload[0], began + story.overload[1] + 2)
@@ -108,7 +110,7 @@ class Demo:
         totals = load.report()["totals"]
         self.frames = frame_facts(pipeline["metadata"]["name"], lambda promql: _number(cluster, promql), totals)
 
-    def _watch(self, cluster: LocalCluster, pipeline: Mapping[str, Any], load: LoadProcess, live: Live) -> Story:
+    def _watch(self, cluster: LocalCluster, pipeline: Mapping[str, Any], load: LoadProcess, live: Live | None) -> Story:
         story, began, broken = begin(self.plan), time.monotonic(), False
         wanted = -1
         while not story.over:
@@ -123,12 +125,15 @@ class Demo:
             time.sleep(1)
         return story
 
-    def _look(self, story: Story, seen: Observation, live: Live) -> Story:
+    def _look(self, story: Story, seen: Observation, live: Live | None) -> Story:
         story = advance(self.plan, story, seen)
         self.looks.append((story, seen))
         if worth_a_row(self.rows[-1][1] if self.rows else None, seen):
             self.rows.append((story, seen))
-        live.update(render([*self.rows], device_note(self.options), seen))
+            if live is None:
+                self.console.print(line(story, seen), soft_wrap=True)
+        if live is not None:
+            live.update(render(self.rows, device_note(self.options), seen))
         return story
 
     def _write_report(self, steps: Steps, results: list[Check]) -> None:

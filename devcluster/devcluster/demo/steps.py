@@ -27,7 +27,7 @@ class Steps:
         finally:
             self.seconds[name] = time.monotonic() - began
             mark = "[green]done[/]" if done else "[red]failed[/]"
-            self._console.print(f"  {mark} {name} [dim]({self.seconds[name]:.1f} s)[/]")
+            self._console.print(f"  {mark} {name} [dim]({self.seconds[name]:.1f} s)[/]", soft_wrap=True)
 
     def note(self, text: str) -> None:
-        self._console.print(f"  [dim]{text}[/]")
+        self._console.print(f"  [dim]{text}[/]", soft_wrap=True)

@@ -11,7 +11,7 @@ from rich.text import Text
 from devcluster.demo.observation import Observation
 from devcluster.demo.story import Story
 
-COLUMNS = ("TIME", "PHASE", "SESSIONS", "READY", "DESIRED", "DRAINING", "P95", "MISSED", "DATA", "SCALING")
+COLUMNS = ("TIME", "PHASE", "SESSIONS", "READY", "DESIRED", "DRAIN", "P95", "MISSED", "DATA", "SCALING")
 ROWS = 14
 
 
@@ -39,6 +39,12 @@ def cells(story: Story, seen: Observation) -> list[str]:
         seen.data_state,
         seen.summary,
     ]
+
+
+def line(story: Story, seen: Observation) -> str:
+    """One row as plain text, for output that is no terminal."""
+    named = zip(COLUMNS, cells(story, seen), strict=True)
+    return "  ".join(f"{name.lower()} {value}" for name, value in named)
 
 
 def worth_a_row(previous: Observation | None, seen: Observation, every_seconds: float = 5) -> bool:

@@ -8,16 +8,20 @@ from dataclasses import dataclass
 from devcluster.demo.observation import Observation
 from devcluster.demo.story import Phase, Story
 
-RETURNED_SHARE = 0.95  # of the frames that the pods received outside the overload
+RETURNED_SHARE = 0.95  # of the frames that were sent outside the overload
+# The code in the picture has an 8-bit check sum: a picture that lost packets reads as a wrong number once in a while.
+WRONG_NUMBER_SHARE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class FrameFacts:
-    """Frame counts. Received and results come from Prometheus (all pods that lived), the rest from the clients."""
+    """Frame counts. Received and accounted are the pods' own (all pods that lived), the rest is what clients saw."""
 
     received: int
     accounted: int
-    received_outside_overload: int
+    sent: int
+    returned: int
+    sent_outside_overload: int
     returned_processed_outside_overload: int
     inspected: int
     effect_seen: int
@@ -66,9 +70,9 @@ def _drained_down(story: Story, seen: Sequence[Observation]) -> Check:
 
 
 def _returned(frames: FrameFacts) -> Check:
-    received, returned = frames.received_outside_overload, frames.returned_processed_outside_overload
-    share = returned / received if received else 0.0
-    detail = f"{returned} of {received} frames received outside the overload came back processed ({share:.1%})"
+    sent, returned = frames.sent_outside_overload, frames.returned_processed_outside_overload
+    share = returned / sent if sent else 0.0
+    detail = f"{returned} of {sent} frames sent outside the overload came back processed ({share:.1%})"
     return Check(f"at least {RETURNED_SHARE:.0%} of frames came back", share >= RETURNED_SHARE, detail)
 
 
@@ -84,7 +88,8 @@ def _effect(frames: FrameFacts) -> Check:
         f"FFmpeg decoded {frames.inspected} returned pictures: effect seen in {frames.effect_seen}, "
         f"missing in {frames.effect_missing}, wrong number in {frames.number_mismatches}"
     )
-    passed = frames.effect_seen > 0 and frames.effect_missing == 0 and frames.number_mismatches == 0
+    numbers_right = frames.number_mismatches <= WRONG_NUMBER_SHARE * frames.inspected
+    passed = frames.effect_seen > 0 and frames.effect_missing == 0 and numbers_right
     return Check("the effect is in the returned pictures", passed, detail)
 
 

@@ -29,7 +29,7 @@ from devcluster.load import compat
 from devcluster.load.clips import VIDEO_CLOCK_HERTZ, Clip, Codec
 from devcluster.load.inspector import Inspection, Inspector
 from devcluster.load.signalling import OfferError, OfferRejectedError, offer_until
-from devcluster.load.statistics import EndReason, SessionStatistics
+from devcluster.load.statistics import SILENT_SECONDS, EndReason, SessionStatistics
 from devcluster.load.timeline import EchoTimeline, Match
 
 _CLOCK = Fraction(1, VIDEO_CLOCK_HERTZ)
@@ -157,12 +157,19 @@ class LoadClient:
         """True from the connection to the end."""
         return self.statistics.connect_seconds is not None and not self._ended.done()
 
+    @property
+    def silent(self) -> bool:
+        """True while connected although nothing has come back for five seconds."""
+        return self.connected and self.statistics.silent_seconds(time.time()) > SILENT_SECONDS
+
     async def close(self) -> None:
         """End the session from this side: stop sending, wait for the last echoes, close. `run` then returns."""
         self._track.finish()
         if self.connected:
             await asyncio.sleep(_LAST_ECHO_SECONDS)
-        self._end("client closed", "")
+        self.statistics.silent_at_close = self.silent
+        silent = f"nothing came back for {self.statistics.silent_seconds(time.time()):.1f} s" if self.silent else ""
+        self._end("client closed", silent)
 
     async def run(self) -> SessionStatistics:
         """Offer, connect, play until the end; never raises for what the network or the service does."""
@@ -239,7 +246,7 @@ class LoadClient:
             elif peer.connectionState == "failed":
                 self._end("ICE lost" if connected.done() else "failed", "ICE or DTLS failed")
             elif peer.connectionState == "closed":
-                self._end("server closed", "DTLS was closed")
+                self._service_gone("DTLS was closed")
 
         peer.on("connectionstatechange", state_changed)
         return connected
@@ -249,7 +256,15 @@ class LoadClient:
             self._ended.set_result((reason, detail))
 
     def _stream_ended(self) -> None:
-        self._end("server closed", "the service said BYE or closed its transport")
+        self._service_gone("the service said BYE or its transport ended")
+
+    def _service_gone(self, detail: str) -> None:
+        """aiortc closes the transport too when ICE is lost; a service that closes was heard just before."""
+        silent = self.statistics.silent_seconds(time.time())
+        if silent > SILENT_SECONDS:
+            self._end("ICE lost", f"nothing came back for {silent:.1f} s")
+        else:
+            self._end("server closed", detail)
 
     async def _shut(self, peer: RTCPeerConnection) -> None:
         self._inspector.close()

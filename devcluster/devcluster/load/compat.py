@@ -5,6 +5,8 @@ What is bent and why:
 - Decoding: aiortc starts a decoder thread with an unbounded queue for each received track. A load client counts frames
   by their RTP marker bit and decodes, if at all, on one bounded worker. Replacing the queue by a sink whose `get` says
   "ended" lets the stock thread return at once and hands complete encoded frames to us.
+- Consent checks: aioice sees that the other side is gone after 6 missed checks of 5 s and more; a short run needs
+  to know sooner.
 - Keyframe requests (PLI, FIR) reach a pre-encoded clip, which answers by jumping to its next keyframe.
 `self_test` fails loudly when a new version no longer has these names.
 """
@@ -15,6 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import aioice.ice
 import aiortc.rtcrtpreceiver
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpReceiver, RTCRtpSender
 
@@ -38,6 +41,11 @@ def use_host_addresses(peer: RTCPeerConnection, addresses: Sequence[str]) -> Non
             return await stock(component=component, addresses=wanted, timeout=timeout)
 
         _replace(connection, "get_component_candidates", gather_on)
+
+
+def notice_loss_sooner() -> None:
+    """Ask for consent every 2 s instead of 5, for all peers of this process: a dead service shows in 15 s."""
+    _replace(aioice.ice, "CONSENT_INTERVAL", 2)
 
 
 class _SameTimestamp:
@@ -100,7 +108,8 @@ def keyframe_requester(receiver: RTCRtpReceiver) -> Callable[[], Awaitable[None]
 
 def _replace(target: object, name: str, value: object) -> None:
     if not hasattr(target, name):
-        raise RuntimeError(f"aiortc has no {type(target).__name__}.{name}; this load client is made for aiortc 1.16.0")
+        kind = getattr(target, "__name__", type(target).__name__)
+        raise RuntimeError(f"no {kind}.{name}: this load client is made for aiortc 1.16.0 and aioice 0.13.0")
     setattr(target, name, value)
 
 

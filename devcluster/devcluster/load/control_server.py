@@ -95,6 +95,13 @@ class ControlServer:
         peers, self._peers = self._peers, []
         await asyncio.wait_for(asyncio.gather(*(peer.close() for peer in peers)), 10)
 
+    def mute(self) -> bool:
+        """Send no picture any more, without a word; the sessions stay. True when there is one."""
+        for peer in self._peers:
+            for sender in peer.getSenders():
+                sender.replaceTrack(None)
+        return bool(self._peers)
+
     async def _offer(self, request: web.Request) -> web.Response:
         if self.reject_offers > 0:
             self.reject_offers -= 1

@@ -85,6 +85,7 @@ class LoadRunner:
     async def run(self) -> dict[str, Any]:
         """Raises OSError when a clip, the status file or the report file cannot be written."""
         await compat.self_test()
+        compat.notice_loss_sooner()
         self._clips = await asyncio.to_thread(self._load_clips)
         random, self._began = Random(self.settings.seed), time.monotonic()  # noqa: S311  which session closes, no secret
         next_status = 0.0
@@ -196,6 +197,7 @@ class LoadRunner:
             "sessionsRejected": sum(one.end_reason == "rejected" for one in sessions),
             "sessionsFailed": sum(one.end_reason == "failed" for one in sessions),
             "endedByServer": sum(one.ended_by_server for one in sessions),
+            "silent": sum(live.client.silent for live in self._live.values()),
             "framesSent": sum(one.frames_sent for one in sessions),
             "framesReturned": sum(one.frames_returned for one in sessions),
             "recentReturnedShare": round(returned / sent, 4) if sent else None,

@@ -10,6 +10,9 @@ from typing import Any, Literal
 EndReason = Literal["", "client closed", "server closed", "ICE lost", "rejected", "failed"]
 SERVER_ENDS: frozenset[str] = frozenset({"server closed", "ICE lost"})
 
+SILENT_SECONDS = 5.0
+"""A connected session to which nothing comes back for this long may have lost its service without a word."""
+
 Interval = tuple[float, float]
 """From and to, in seconds of the Unix epoch."""
 
@@ -60,12 +63,19 @@ class SessionStatistics:
     end_reason: EndReason = ""
     end_detail: str = ""
     ended_time: float | None = None
+    silent_at_close: bool = False
     seconds: dict[int, Second] = field(default_factory=dict)
 
     @property
     def ended_by_server(self) -> bool:
         """True for a session that was connected and that this side did not close."""
         return self.end_reason in SERVER_ENDS
+
+    def silent_seconds(self, now: float) -> float:
+        """Since when nothing has come back, for a connected session that sends; 0 before it is connected."""
+        if self.connect_seconds is None:
+            return 0.0
+        return max(0.0, now - (self.last_returned_time or self.started_time + self.connect_seconds))
 
     def count_sent(self, at: float) -> None:
         """A frame left at this time."""
@@ -188,6 +198,7 @@ def totals(sessions: Sequence[SessionStatistics], overloads: Sequence[Interval] 
         "connectSeconds": summary([one.connect_seconds for one in sessions if one.connect_seconds is not None]),
         "endReasons": dict(Counter(one.end_reason for one in sessions)),
         "endedByServer": _ends(sessions),
+        "silentAtClose": [one.name for one in sessions if one.silent_at_close],
         "overloads": [list(interval) for interval in overloads],
         "insideOverloads": inside.as_json(),
         "outsideOverloads": outside.as_json(),

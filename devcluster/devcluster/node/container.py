@@ -58,20 +58,21 @@ class Container:
         self._log = _log.bind(pod=facts().pod["metadata"]["name"], container=spec["name"])
 
     async def run(self) -> None:
-        """Returns when the container has ended for good; its state is final then."""
+        """Returns when the container has ended for good (its state is final then) or was told to stop."""
         program = self._context.images.get(repository(self.spec["image"]))
         if program is None:
             await self._refuse()
         while program is not None and not self.state.final and not self._stop.requested:
             await self._run_once(program)
-            if not isinstance(self.state.state, Terminated):
-                break  # told to stop before it was started
-            if not self._stop.requested and restarts(self._restart_policy, self.state.state.exit_code):
-                await self._wait_for_restart()
-            else:
-                break
-        self.state.final = True
+            if isinstance(self.state.state, Terminated):  # else it was told to stop before it was started
+                await self._after_end(self.state.state.exit_code)
         self._changed()
+
+    async def _after_end(self, exit_code: int) -> None:
+        if not restarts(self._restart_policy, exit_code):
+            self.state.final = True
+        elif not self._stop.requested:
+            await self._wait_for_restart()
 
     async def _refuse(self) -> None:
         message = (
@@ -97,7 +98,11 @@ class Container:
         self._event("Started", f"Started container {self.spec['name']} as process {process.pid}")
         self._log.info("container started", pid=process.pid, restart_count=self.state.restart_count)
         self._changed()
-        code = await self._supervise(process)
+        try:
+            code = await self._supervise(process)
+        except BaseException:
+            process.abandon()
+            raise
         self.state.end(code, _now())
         self._log.info("container ended", exit_code=code)
         self._changed()

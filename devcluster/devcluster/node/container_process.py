@@ -68,9 +68,13 @@ class ContainerProcess:
         """SIGTERM to the container's first process, as container runtimes do."""
         self._supervisor.signal(signal.SIGTERM)
 
+    def abandon(self) -> None:
+        """Ends every process of the container without waiting for it."""
+        self._supervisor.signal(signal.SIGUSR1)
+
     async def kill(self, timeout_seconds: float = 5.0) -> None:
         """Ends every process of the container at once."""
-        self._supervisor.signal(signal.SIGUSR1)
+        self.abandon()
         try:
             await asyncio.wait_for(self.wait(), timeout_seconds)
         except TimeoutError:

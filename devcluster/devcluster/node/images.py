@@ -1,5 +1,6 @@
 """Which program stands for which container image. Nothing outside this table is ever started."""
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def repository(image: str) -> str:
 def parse_image_table(content: Any) -> ImageTable:
     """``{repository: [argv...]}`` or ``{repository: {argv: [...], env: {...}, workingDir: ...}}``.
 
-    Raises ImageTableError.
+    The word ``python`` at the start of argv stands for the interpreter that runs the node. Raises ImageTableError.
     """
     if not isinstance(content, dict):
         raise ImageTableError("the image table must be a mapping from image repository to argv")
@@ -49,6 +50,8 @@ def _program(name: str, entry: Any) -> Program:
     if not isinstance(argv, list) or not argv or not all(isinstance(part, str) for part in argv):
         raise ImageTableError(f"image {name}: argv must be a non-empty list of strings, got {argv!r}")
     environment = {str(key): str(value) for key, value in (fields.get("env") or {}).items()}
+    if argv[0] == "python":
+        argv = [sys.executable, *argv[1:]]
     return Program(tuple(argv), environment, fields.get("workingDir"))
 
 

@@ -45,6 +45,13 @@ def command_line(container: Json, program: Program, environment: Mapping[str, st
     ]
 
 
+def kept_paths(program: Program, home: Path) -> list[str]:
+    """What the program is made of: this Python with its packages, files named in the image table, and its home."""
+    named = [part for part in (*program.argv, program.working_directory or "") if part.startswith("/")]
+    paths = [str(home), sys.prefix, sys.base_prefix, *(path for path in sys.path if path), *named]
+    return sorted({path for path in paths if Path(path).exists()})
+
+
 def plan_launch(
     container: Json,
     program: Program,
@@ -74,6 +81,7 @@ def plan_launch(
         isolated=context.isolated,
         base=str(base),
         mounts=mounts,
+        kept=kept_paths(program, home),
     )
 
 

@@ -1,6 +1,7 @@
 """The Service proxy: listens on ClusterIP:port and passes connections on to ready pods."""
 
 import asyncio
+import contextlib
 import random
 import time
 
@@ -15,6 +16,7 @@ from devcluster.node.reflector import Change, Reflector
 
 _log = structlog.get_logger(__name__)
 MOST_CONNECTIONS = 2048
+LISTEN_RETRY_SECONDS = 30.0
 
 
 def _pod_projection(pod: Json) -> Json:
@@ -81,14 +83,16 @@ class ServiceProxy:
 
     async def _follow(self) -> None:
         while True:
-            await self._services_changed.wait()
-            self._services_changed.clear()
             wanted = {port: service for service in self._services.values() for port in service_ports(service)}
             for port in set(self._listeners) - set(wanted):
                 self._listeners.pop(port).close()
                 self._candidates.pop(port, None)
             for port in set(wanted) - set(self._listeners):
                 await self._listen(port, wanted[port])
+            refused = set(wanted) - set(self._listeners)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._services_changed.wait(), LISTEN_RETRY_SECONDS if refused else None)
+            self._services_changed.clear()
 
     async def _listen(self, port: ServicePort, service: Json) -> None:
         def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

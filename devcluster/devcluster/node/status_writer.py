@@ -60,9 +60,15 @@ class StatusWriter:
         if status == self._written or self.gone:
             return
         try:
-            await self._client.patch(self._path, {"metadata": {"uid": self._uid}, "status": status})
+            await self._client.patch(self._path, {"metadata": {"uid": self._uid}, "status": _replacing(status)})
         except ApiError as error:
             if error.status not in {404, 409}:
                 raise
             self.gone = True
         self._written = status
+
+
+def _replacing(status: Json) -> Json:
+    """``status`` as a strategic merge patch that replaces the addresses; merging would add a new one to the old."""
+    lists: Json = {key: [{"$patch": "replace"}, *status[key]] for key in ("podIPs", "hostIPs") if key in status}
+    return {**status, **lists}

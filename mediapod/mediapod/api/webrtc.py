@@ -38,10 +38,11 @@ class Signalling:
     bucket: TokenBucket
     token: str | None
 
-    async def offer(self, body: bytes) -> dict[str, str]:
-        """Answer the JSON offer `body`. Raises Problem; counts every outcome."""
+    async def offer(self, request: Request) -> dict[str, str]:
+        """Answer the JSON offer in `request`. Raises Problem; counts every outcome."""
         try:
-            session_id, answer = await self._open(body)
+            check_token(request, self.token)
+            session_id, answer = await self._open(await read_body(request))
         except Problem as problem:
             self.metrics.offer(_result_of(problem))
             raise
@@ -84,8 +85,7 @@ def webrtc_router(signalling: Signalling) -> APIRouter:
 
     @router.post("/webrtc/offer")
     async def offer(request: Request) -> dict[str, str]:
-        check_token(request, signalling.token)
-        return await signalling.offer(await read_body(request))
+        return await signalling.offer(request)
 
     @router.get("/webrtc/status")
     async def status() -> dict[str, object]:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 
-from mediapod.engine.estimate import ServiceTime
+from mediapod.engine.estimate import BatchTimes, Size, size_of
 from mediapod.engine.interface import Clock, DeadlineExceeded, EffectError, Processed
 from mediapod.engine.stages import Stage, grey_frame, run_on_cpu
 from mediapod.frames.i420 import I420Frame
@@ -42,7 +42,7 @@ class CpuEngine:
         self._clock = clock
         self._executor: ThreadPoolExecutor | None = None
         self._pending = 0
-        self._service_time = ServiceTime()
+        self._times = BatchTimes()
         self._busy_seconds = 0.0
         self._busy_lock = threading.Lock()
 
@@ -63,7 +63,7 @@ class CpuEngine:
     async def process(self, frame: I420Frame, deadline: float) -> Processed:
         """See Engine.process."""
         arrived = self._clock()
-        executor = self._admit(arrived, deadline)
+        executor = self._admit(size_of(frame), arrived, deadline)
         if not self._stages:
             return Processed(frame, self.device, effect_seconds=0.0, queue_seconds=0.0)
         self._pending += 1
@@ -83,19 +83,19 @@ class CpuEngine:
         with contextlib.suppress(EffectError):
             run_on_cpu(self._stages, grey_frame(64, 64))
 
-    def _admit(self, now: float, deadline: float) -> ThreadPoolExecutor:
+    def _admit(self, size: Size, now: float, deadline: float) -> ThreadPoolExecutor:
         if self._executor is None:
             raise DeadlineExceeded("the engine is not running")
         if self._pending >= QUEUE_LIMIT:
             raise DeadlineExceeded(f"{self._pending} frames are waiting already")
-        # Rounds of service until this frame's turn is over, all threads working on the queue in step.
+        # Rounds of service until this frame's turn is over, all threads working in step on frames of its size.
         rounds = self._pending // self._workers + 1
-        self._refuse_if_late(now + rounds * self._service_time.seconds, now, deadline)
+        self._refuse_if_late(now + rounds * self._times.estimate(size, 1), now, deadline, size)
         return self._executor
 
-    def _refuse_if_late(self, finish: float, now: float, deadline: float) -> None:
+    def _refuse_if_late(self, finish: float, now: float, deadline: float, size: Size) -> None:
         if finish > deadline:
-            self._service_time.refuse()
+            self._times.refuse(size)
             raise DeadlineExceeded(
                 f"would be finished {finish - deadline:.3f} s late, {deadline - now:.3f} s were left"
             )
@@ -104,12 +104,12 @@ class CpuEngine:
         started = self._clock()
         if self._executor is None:
             raise DeadlineExceeded("the engine has stopped")
-        self._refuse_if_late(started + self._service_time.seconds, started, deadline)
+        self._refuse_if_late(started + self._times.estimate(size_of(frame), 1), started, deadline, size_of(frame))
         try:
             result = run_on_cpu(self._stages, frame)
         finally:
             seconds = self._clock() - started
-            self._service_time.observe(seconds)
+            self._times.observe(size_of(frame), 1, seconds)
             with self._busy_lock:
                 self._busy_seconds += seconds
         return Processed(result, self.device, effect_seconds=seconds, queue_seconds=started - arrived)

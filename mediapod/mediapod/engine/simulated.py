@@ -65,7 +65,6 @@ class SimulatedEngine:
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._inner = inner
-        self._service_time_seconds = service_time_seconds
         self._slots = SerialSlots(service_time_seconds)
         self._clock = clock
         self._sleep = sleep
@@ -79,17 +78,12 @@ class SimulatedEngine:
         await self._inner.stop()
 
     async def process(self, frame: I420Frame, deadline: float) -> Processed:
-        """See Engine.process. The result is handed out when its slot ends, never earlier."""
+        """See Engine.process. The result is handed out when its slot ends, later only if the real work took longer."""
         arrived = self._clock()
         start, end = self._slots.reserve(arrived, deadline)
         done = await self._inner.process(frame, deadline)
         await self._sleep(max(0.0, end - self._clock()))
-        return replace(
-            done,
-            device=self.device,
-            effect_seconds=self._service_time_seconds,
-            queue_seconds=start - arrived,
-        )
+        return replace(done, device=self.device, effect_seconds=self._clock() - start, queue_seconds=start - arrived)
 
     def busy_seconds(self) -> Mapping[str, float]:
         """Return the time that the simulated device was occupied; the CPU's share of it is not a device's."""

@@ -14,7 +14,7 @@ import cv2
 
 from mediapod.engine.batching import Waiting, choose_batch
 from mediapod.engine.busy import BusyTime
-from mediapod.engine.estimate import BatchTimes
+from mediapod.engine.estimate import BatchTimes, size_of
 from mediapod.engine.fallback import FallbackRunner, OnFallback, Outcome, Runner
 from mediapod.engine.interface import Clock, DeadlineExceeded, EffectError, Processed
 from mediapod.engine.stages import Stage, grey_frame
@@ -99,7 +99,7 @@ class TorchEngine:
         if len(self._queue) >= QUEUE_LIMIT:
             raise DeadlineExceeded(f"{len(self._queue)} frames are waiting already")
         done: asyncio.Future[Processed] = asyncio.get_running_loop().create_future()
-        entry = _Entry(frame, Waiting((frame.height, frame.width), deadline), arrived, done)
+        entry = _Entry(frame, Waiting(size_of(frame), deadline), arrived, done)
         self._queue.append(entry)
         self._launch()
         return await self._result(entry, max(0.0, deadline - arrived) + _HANG_SECONDS)

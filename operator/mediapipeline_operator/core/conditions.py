@@ -1,4 +1,6 @@
-"""Conditions by the Kubernetes conventions: a transition time moves only with the status, kstatus' own appear only when True."""
+"""Conditions by the Kubernetes conventions: a transition time moves only with the status, kstatus' own appear
+only when True.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
 """Drift: does the live object still say what we applied?
 
-The API server keeps in managedFields the exact paths that our field manager owns. The live values at those paths are projected and
-compared with the manifest. That one comparison finds three kinds of drift: a value of ours that differs, a path that the manifest has
-and we no longer own (somebody else changed or removed it), and a path that we still own and the manifest no longer has. Fields of
-others never enter. Only a digest is kept for each child, so that thousands of children cost bytes, not megabytes.
+The API server keeps in managedFields the exact paths that our field manager owns. The live values at those paths are
+projected and compared with the manifest. That one comparison finds three kinds of drift: a value of ours that differs,
+a path that the manifest has and we no longer own (somebody else changed or removed it), and a path that we still own
+and the manifest no longer has. Fields of others never enter. Only a digest is kept for each child, so that thousands of
+children cost bytes, not megabytes.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def _project(value: Json, fields: Mapping[str, Any]) -> Json:
     """The part of `value` under the field set `fields` (fieldsV1). A leaf is owned with all that it holds."""
     children = {path: below for path, below in fields.items() if path != "."}
     if not children:
-        return value
+        return "" if value is None else value  # owned, and dropped by the server because it was empty
     if any(path.startswith("f:") for path in children):
         return _project_map(value, children)
     return list(_project_list(value, children))
@@ -111,8 +112,8 @@ def _normalised_scalar(value: Json, name: str, *, quantities: bool) -> Json:
         return canonical_quantity(value)
     if name in _INT_OR_STRING and isinstance(value, str) and value.isdigit():
         return int(value)
-    # The server drops "", 0, false, {} and [] where a field is optional; a field of ours that lost its value to somebody
-    # else is not owned any more and so still differs.
+    # The server drops "", 0, false, {} and [] where a field is optional; a field of ours that lost its value to
+    # somebody else is not owned any more and so still differs.
     return value or None
 
 

@@ -1,4 +1,7 @@
-"""What one pass sees (Snapshot) and what it wants (Plan). Both are frozen values: the same snapshot always gives the same plan."""
+"""What one pass sees (Snapshot) and what it wants (Plan).
+
+Both are frozen values: the same snapshot always gives the same plan.
+"""
 
 from __future__ import annotations
 

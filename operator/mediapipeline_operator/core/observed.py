@@ -62,7 +62,10 @@ def workload_facts(deployment: DeploymentState, pods: Iterable[PodState], *, app
 
 
 def rollout_in_progress(deployment: DeploymentState, applied_generation: int) -> bool:
-    """Whether pods of an older template remain. A mere change of replicas is no rollout, though it raises the generation."""
+    """Whether pods of an older template remain.
+
+    A mere change of replicas is no rollout, though it raises the generation.
+    """
     return deployment.observed_generation < applied_generation or deployment.current > deployment.updated
 
 
@@ -143,7 +146,10 @@ def _problem(status: Json) -> tuple[str, datetime | None]:
 
 
 def _with_revisions(pods: tuple[PodState, ...], deployment: DeploymentState) -> tuple[PodFacts, ...]:
-    """Marks the pods of older templates. The newest pod has the current template, unless none of that template exists yet."""
+    """Marks the pods of older templates.
+
+    The newest pod has the current template, unless none of that template exists yet.
+    """
     settled = deployment.current <= deployment.updated
     newest = max(pods, key=lambda pod: pod.facts.created, default=None)
     current = newest.template_hash if newest is not None and deployment.updated > 0 else None

@@ -1,4 +1,7 @@
-"""Snapshot -> Plan: which children to write, which to remove, what scaling does. Pure: the same snapshot gives the same plan."""
+"""Snapshot -> Plan: which children to write, which to remove, what scaling does.
+
+Pure: the same snapshot gives the same plan.
+"""
 
 from __future__ import annotations
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 
@@ -15,10 +17,9 @@ def parse_quantity(text: str) -> Decimal:
         number, factor = text[:-2], Decimal(1024) ** _BINARY[text[-2:]]
     elif text[-1:] in _DECIMAL:
         number, factor = text[:-1], Decimal(10) ** _DECIMAL[text[-1:]]
-    try:
-        return Decimal(number) * factor
-    except InvalidOperation:
-        raise ValueError(f"{text!r} is not a quantity; write for example 500m, 2 or 1Gi") from None
+    if not _NUMBER.fullmatch(number):
+        raise ValueError(f"{text!r} is not a quantity; write for example 500m, 2 or 1Gi")
+    return Decimal(number) * factor
 
 
 def canonical_quantity(value: object) -> object:

@@ -8,6 +8,7 @@ schema keyword that is not covered here fails a test, not a user.
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from mediapipeline_operator.api.effects import parameter_schemas
@@ -29,6 +30,7 @@ _CHECKS: Mapping[str, Callable[[Any, Any], bool]] = {
     "maximum": lambda value, bound: not _is_number(value) or value <= bound,
     "exclusiveMinimum": lambda value, bound: not _is_number(value) or value > bound,
     "exclusiveMaximum": lambda value, bound: not _is_number(value) or value < bound,
+    "multipleOf": lambda value, step: not _is_number(value) or Decimal(str(value)) % Decimal(str(step)) == 0,
     "minLength": lambda value, bound: not isinstance(value, str) or len(value) >= bound,
     "maxLength": lambda value, bound: not isinstance(value, str) or len(value) <= bound,
     "pattern": lambda value, pattern: not isinstance(value, str) or re.search(pattern, value) is not None,
@@ -42,6 +44,7 @@ _BOUND_WORDS = {
     "exclusiveMinimum": "above {}",
     "maximum": "at most {}",
     "exclusiveMaximum": "below {}",
+    "multipleOf": "a multiple of {}",
     "minLength": "at least {} characters",
     "maxLength": "at most {} characters",
     "pattern": "of the form {}",

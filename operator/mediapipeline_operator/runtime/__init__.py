@@ -1,1 +1,3 @@
-"""Wiring: kopf handlers that only enqueue keys, the work queue, the reconciler, the scaler's tick, settings, logs, metrics, health."""
+"""Wiring: kopf handlers that only enqueue keys, the work queue, the reconciler, the scaler's tick, settings,
+logs, metrics, health.
+"""

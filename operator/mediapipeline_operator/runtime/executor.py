@@ -44,7 +44,9 @@ class Done:
 
 
 class Executor:
-    """Raises NotLeaderError and UnreachableError: nobody knows what of the pass has happened, so it is observed and planned again."""
+    """Raises NotLeaderError and UnreachableError: nobody knows what of the pass has happened, so it is observed
+    and planned again.
+    """
 
     def __init__(self, writer: Writer, cache: ClusterCache, admin: PodAdmin, metrics: Metrics) -> None:
         self._writer = writer
@@ -111,7 +113,10 @@ class Executor:
             await self._ask(action)
 
     async def _scale(self, key: Key, replicas: int, *, expect: int | None) -> None:
-        """Through /scale, from the observed resource version. The cache learns it at once, so that no pass plans it twice."""
+        """Through /scale, from the observed resource version.
+
+        The cache learns it at once, so that no pass plans it twice.
+        """
         child = self._deployment(key)
         state = child.deployment
         if state is None or (expect is not None and state.replicas != expect):

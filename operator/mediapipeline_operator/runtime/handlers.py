@@ -1,7 +1,8 @@
 """kopf watches the MediaPipelines, and does nothing else: each event goes to our own books, keys to our own queue.
 
-kopf ends its operator for a single 403, a deleted CRD or a broken watch, and when it ends it cancels every task of its event loop.
-So it has a loop and a thread of its own, and is started again, with a jittered back-off, for as long as this process leads.
+kopf ends its operator for a single 403, a deleted CRD or a broken watch, and when it ends it cancels every task of its
+event loop. So it has a loop and a thread of its own, and is started again, with a jittered back-off, for as long as
+this process leads.
 """
 
 from __future__ import annotations
@@ -74,8 +75,15 @@ class PipelineWatch:
             await ended.wait()
         finally:
             stop.set()
+            await self._ended_in_time(ended)
+
+    async def _ended_in_time(self, ended: asyncio.Event) -> None:
+        """A thread that does not end is left behind: it is a daemon, and only reads."""
+        try:
             async with asyncio.timeout(_STOP_SECONDS):
                 await ended.wait()
+        except TimeoutError:
+            log.warning("watch_did_not_stop", kind=labels.KIND, seconds=_STOP_SECONDS)
 
     async def _operator(self, loop: asyncio.AbstractEventLoop, stop: threading.Event) -> None:
         await kopf.operator(

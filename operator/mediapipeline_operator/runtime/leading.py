@@ -1,4 +1,7 @@
-"""What a leader does, from taking the Lease until losing it. Each term starts with empty books: nothing stale survives."""
+"""What a leader does, from taking the Lease until losing it.
+
+Each term starts with empty books: nothing stale survives.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,10 @@ class Term:
             group.create_task(self._scaler.run(), name="scaler")
 
     def seen(self, kind: str | None, body: dict[str, Any]) -> None:
-        """A watch event of a MediaPipeline: into the books, its key into the queue. Nothing else depends on its kind."""
+        """A watch event of a MediaPipeline: into the books, its key into the queue.
+
+        Nothing else depends on its kind.
+        """
         meta = body["metadata"]
         key = Key(meta["namespace"], meta["name"])
         if kind == "DELETED":

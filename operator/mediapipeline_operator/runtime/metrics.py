@@ -1,4 +1,7 @@
-"""The operator's own metrics. `mediapipeline_operator_*` tell of the operator, `mediapipeline_autoscaler_*` of each pipeline's scaling."""
+"""The operator's own metrics.
+
+`mediapipeline_operator_*` tell of the operator, `mediapipeline_autoscaler_*` of each pipeline's scaling.
+"""
 
 from __future__ import annotations
 

@@ -44,10 +44,9 @@ class Pipelines:
         meta = body["metadata"]
         key = Key(meta["namespace"], meta["name"])
         known = self._known.get(key)
-        if known is not None and known.uid == meta["uid"]:
-            if int(known.resource_version) >= int(meta["resourceVersion"]):
-                return key
-        self._known[key] = _read(body, key)
+        same = known is not None and known.uid == meta["uid"]
+        if known is None or not same or int(known.resource_version) < int(meta["resourceVersion"]):
+            self._known[key] = _read(body, key)
         return key
 
     def remove(self, key: Key, uid: str) -> None:

@@ -1,4 +1,6 @@
-"""The work queue: each key at most once in it and in one worker at a time, delays, and a back-off of its own for each key."""
+"""The work queue: each key at most once in it and in one worker at a time, delays, and a back-off of its own for
+each key.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ class PassIncompleteError(Exception):
 
 
 class WorkQueue:
-    """`work` returns after how many seconds the key is due again (None: not by itself), or raises to be called again."""
+    """`work` returns after how many seconds the key is due again (None: not by itself), or raises to be called
+    again.
+    """
 
     def __init__(
         self, work: Callable[[Key], Awaitable[float | None]], workers: int, clock: Clock, metrics: Metrics

@@ -1,4 +1,7 @@
-"""One reconcile: observe -> plan -> execute -> status. The queue calls it for one key at a time; nothing here depends on why."""
+"""One reconcile: observe -> plan -> execute -> status.
+
+The queue calls it for one key at a time; nothing here depends on why.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,10 @@ class Reconciler:
         self._remembered: dict[Key, _Remembered] = {}
 
     async def reconcile(self, key: Key) -> float | None:
-        """One pass. Returns after how many seconds to come again; raises PassIncompleteError when something is left to do."""
+        """One pass.
+
+        Returns after how many seconds to come again; raises PassIncompleteError when something is left to do.
+        """
         try:
             known = self._tools.pipelines.get(key)
             if known is None:
@@ -81,8 +87,10 @@ class Reconciler:
     async def _pass(self, pipeline: MediaPipeline) -> float | None:
         remembered = self._remember(pipeline)
         snapshot, wanted = await self._observe_and_plan(pipeline, remembered.memory)
-        if pipeline.deleting or (_creates(wanted) and not await self._tools.observer.exists(pipeline)):
-            log.info("pipeline_gone", pipeline=str(pipeline.key))
+        if pipeline.deleting:
+            return None
+        if _creates(wanted) and not await self._tools.observer.exists(pipeline):
+            self._drop(pipeline.key, pipeline.uid, "nothing is created for it")
             return None
         done = await self._tools.executor.execute(snapshot, wanted)
         remembered.memory = _after(remembered.memory, wanted, done)
@@ -92,7 +100,9 @@ class Reconciler:
         return wanted.requeue_after_seconds
 
     async def _observe_and_plan(self, pipeline: MediaPipeline, memory: Memory) -> tuple[Snapshot, Plan]:
-        """Plans on what the caches know; looks closer where the plan would create something or needs a pod's own word."""
+        """Plans on what the caches know; looks closer where the plan would create something or needs a pod's own
+        word.
+        """
         tools = self._tools
         snapshot = tools.observer.snapshot(pipeline, memory, tools.signals(pipeline.key))
         wanted = plan(snapshot, tools.build, tick_seconds=tools.tick_seconds)
@@ -132,9 +142,7 @@ class Reconciler:
         try:
             live = await tools.writer.apply_status(key.namespace, key.name, uid, body)
         except (NotFoundError, ConflictError) as error:
-            log.info("pipeline_gone", pipeline=str(key), detail=str(error))
-            tools.pipelines.remove(key, uid)
-            self._forget(key)
+            self._drop(key, uid, str(error))
             return
         tools.metrics.writes.labels("MediaPipeline", "status").inc()
         tools.pipelines.put(live)
@@ -169,6 +177,12 @@ class Reconciler:
             self._remembered[pipeline.key] = known
         return known
 
+    def _drop(self, key: Key, uid: str, detail: str) -> None:
+        """Forgets a pipeline whose deletion the watch has not told, or not yet."""
+        log.info("pipeline_gone", pipeline=str(key), detail=detail)
+        self._tools.pipelines.remove(key, uid)
+        self._forget(key)
+
     def _forget(self, key: Key) -> None:
         self._remembered.pop(key, None)
         self._tools.metrics.gauges.forget(key)
@@ -186,5 +200,5 @@ def _after(memory: Memory, wanted: Plan, done: Done) -> Memory:
         state=wanted.outcome.state if wanted.outcome is not None and decided else memory.state,
         converged=memory.converged if done.stale else {**memory.converged, **converged},
         unrepairable={**memory.unrepairable, **done.unrepairable},
-        applied_generation=max(memory.applied_generation, done.applied_generation),
+        applied_generation=done.applied_generation or memory.applied_generation,
     )

@@ -1,4 +1,7 @@
-"""The scaling tick: one batch of measurements for all pipelines, then a pass for each. The pass itself decides and acts."""
+"""The scaling tick: one batch of measurements for all pipelines, then a pass for each.
+
+The pass itself decides and acts.
+"""
 
 from __future__ import annotations
 

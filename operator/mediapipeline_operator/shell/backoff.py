@@ -11,7 +11,9 @@ _MAX_EXPONENT = 32
 
 @dataclass
 class Backoff:
-    """Delays that double from `first_seconds` up to `most_seconds`, each between half and all of it, so that no herd forms."""
+    """Delays that double from `first_seconds` up to `most_seconds`, each between half and all of it, so that no
+    herd forms.
+    """
 
     first_seconds: float = 0.2
     most_seconds: float = 30.0

@@ -1,8 +1,8 @@
 """Leader election on a coordination.k8s.io Lease.
 
-A Lease gives no fencing token, so the leader fences itself: a write may start only while the last renewal that the API server
-confirmed was *sent* less than lease duration - request time-out ago, on the monotonic clock. Others' expiry is judged by how long
-their record has not moved on our own clock, never by their wall clock.
+A Lease gives no fencing token, so the leader fences itself: a write may start only while the last renewal that the API
+server confirmed was *sent* less than lease duration - request time-out ago, on the monotonic clock. Others' expiry is
+judged by how long their record has not moved on our own clock, never by their wall clock.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Lease:
 
     async def acquire(self) -> None:
         """Returns once this process leads."""
-        while not await self._attempt():
+        while not await self._attempt():  # noqa: ASYNC110  the Lease is in the cluster, no event tells of it
             await asyncio.sleep(jittered(self._settings.retry_seconds, 0.3))
         log.info("leadership_acquired", identity=self._settings.identity, lease=self._settings.name)
 

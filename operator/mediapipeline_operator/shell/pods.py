@@ -25,7 +25,10 @@ class PodAnswer:
 
 
 class PodAdmin:
-    """Calls pods directly by address. A pod that does not answer within two seconds has not answered: None, never an exception."""
+    """Calls pods directly by address.
+
+    A pod that does not answer within two seconds has not answered: None, never an exception.
+    """
 
     def __init__(self, port: int = labels.ADMIN_PORT) -> None:
         self._port = port

@@ -47,18 +47,26 @@ def folders_to_open(targets: list[str]) -> list[str]:
     return sorted(found - {"/"}, key=lambda folder: folder.count("/"))
 
 
+def covered_paths(kept: list[str], targets: list[str]) -> list[str]:
+    """Those of ``kept`` that lie inside a target, outermost first and none inside another."""
+    covered = {path for path in kept if any(inside(path, target) for target in targets)}
+    return sorted(path for path in covered if not any(inside(path, other) for other in covered))
+
+
 def _last_existing(path: str) -> str:
     while not os.path.lexists(path):
         path = os.path.dirname(path)  # noqa: PTH120  plain strings, for the sake of start-up time
     return path
 
 
-def compose(base: str, mounts: list[Mount]) -> None:
+def compose(base: str, mounts: list[Mount], kept: list[str]) -> None:
     """Replace this process's root by the view with ``mounts``. ``base`` is any empty folder.
 
+    Host paths in ``kept`` stay visible when a volume covers them (a /tmp volume where Python itself lives in /tmp).
     Needs a mount namespace of its own. Raises OSError where the system refuses.
     """
-    mounts = resolved(mounts)
+    mounts, kept = resolved(mounts), [os.path.realpath(path) for path in kept]
+    covered = covered_paths(kept, [m.target for m in mounts])
     opened = folders_to_open([m.target for m in mounts])
     linux.mount("none", "/", "", linux.MS_REC | linux.MS_PRIVATE)
     _step_aside(base)
@@ -68,6 +76,8 @@ def compose(base: str, mounts: list[Mount]) -> None:
         _open(folder)
     for mount in mounts:
         _attach(mount)
+    for path in covered:
+        _attach(Mount(path, path))
     with contextlib.suppress(OSError):  # refused where /proc is partly hidden; the host's /proc does as well
         linux.mount("proc", _NEW + "/proc", "proc", 0)
     _enter_new_root()

@@ -24,7 +24,10 @@ _WAITED = {*_FORWARDED, signal.SIGUSR1, signal.SIGCHLD}
 
 @dataclass(frozen=True)
 class Launch:
-    """One container's program: ``isolated`` asks for namespaces, ``base`` is an empty folder for the new root."""
+    """One container's program: ``isolated`` asks for namespaces, ``base`` is an empty folder for the new root.
+
+    ``kept`` are host paths that the program needs even where a volume covers them.
+    """
 
     argv: list[str]
     environment: dict[str, str]
@@ -32,6 +35,7 @@ class Launch:
     isolated: bool
     base: str
     mounts: list[root.Mount]
+    kept: list[str]
 
     @classmethod
     def read(cls, path: str) -> "Launch":
@@ -93,7 +97,7 @@ def _become_container(launch: Launch, report: int) -> None:
         os.setsid()
         if launch.isolated:
             linux.unshare(linux.CLONE_NEWNS)
-            root.compose(launch.base, launch.mounts)
+            root.compose(launch.base, launch.mounts, launch.kept)
         linux.die_with_parent(signal.SIGKILL)
         os.set_inheritable(report, False)
         _execute(launch, launch.argv)
@@ -185,7 +189,7 @@ def _check_root(base: str) -> None:
     code = 1
     try:
         linux.unshare(linux.CLONE_NEWNS)
-        root.compose(base, [root.Mount(base, "/run/devcluster-check/volume")])
+        root.compose(base, [root.Mount(base, "/run/devcluster-check/volume")], [])
         code = 0
     except OSError as error:
         print(error, file=sys.stderr, flush=True)

@@ -16,7 +16,9 @@ from mediapipeline_operator.shell.cluster.transport import Transport
 
 
 class ClusterCache:
-    """`on_change` gets the pipelines that an observed change touches; `on_availability` is called when a kind comes or goes."""
+    """`on_change` gets the pipelines that an observed change touches; `on_availability` is called when a kind
+    comes or goes.
+    """
 
     def __init__(
         self,

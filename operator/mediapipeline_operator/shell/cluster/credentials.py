@@ -1,4 +1,6 @@
-"""How to reach the API server and who we are: read by the Kubernetes client's own loaders, refreshed by its own hook."""
+"""How to reach the API server and who we are: read by the Kubernetes client's own loaders, refreshed by its own
+hook.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,10 @@ class NoCredentialsError(Exception):
 
 @dataclass(frozen=True)
 class Credentials:
-    """`server` without a trailing slash. The authorization header is asked for before each request, as tokens rotate."""
+    """`server` without a trailing slash.
+
+    The authorization header is asked for before each request, as tokens rotate.
+    """
 
     server: str
     ca_file: str | None

@@ -1,15 +1,15 @@
 """What can go wrong between us and the API server.
 
-ClusterError                 anything below
- ├─ UnreachableError              no answer: refused, reset, timed out; a write may have happened all the same, so observe before the next
- └─ ApiError                 an answer with an error status
-     ├─ UnauthorizedError  401    credentials are refused
-     ├─ ForbiddenError     403    RBAC or admission says no
-     ├─ NotFoundError      404    the object, or its kind, does not exist
-     ├─ ConflictError      409    the object changed since it was observed
-     ├─ GoneError          410    a list or watch must start over
-     └─ ThrottledError     429    come back after `retry_after_seconds`
-NotLeaderError                    the lease is not held safely enough to start a write
+ClusterError                  anything below
+ ├─ UnreachableError          no answer: refused, reset, timed out; a write may have happened, observe before the next
+ ├─ NotLeaderError            the lease is not held safely enough to start a write
+ └─ ApiError                  an answer with an error status
+     ├─ UnauthorizedError 401 credentials are refused
+     ├─ ForbiddenError    403 RBAC or admission says no
+     ├─ NotFoundError     404 the object, or its kind, does not exist
+     ├─ ConflictError     409 the object changed since it was observed
+     ├─ GoneError         410 a list or watch must start over
+     └─ ThrottledError    429 come back after `retry_after_seconds`
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""List and watch of one kind: pages, bookmarks, silence time-out, relist after 410 with deletions found, resync, endless back-off.
+"""List and watch of one kind.
 
+Pages, bookmarks, a time-out for silence, a relist after 410 that finds deletions, a jittered resync, endless back-off.
 A kind that the cluster lacks (404) or forbids (403) is marked unavailable and asked for again every now and then.
 """
 
@@ -30,6 +31,7 @@ _PAGE = 500
 _LIST_TIMEOUT_SECONDS = 30.0
 _WATCH_SECONDS = 300  # asked of the server, so that load moves between its replicas
 _SILENCE_SECONDS = 90.0  # bookmarks come every minute; a longer silence is a half-open connection
+_PAUSE_SECONDS = 0.5  # between two watches, should something in between end each of them at once
 _RESYNC_SECONDS = 900.0
 _UNAVAILABLE_RETRY_SECONDS = 10.0
 
@@ -103,11 +105,14 @@ class Informer(Generic[T]):
         self._mark(None)
 
     async def _watch_until_stale(self) -> None:
-        """Watches again and again from the last version, until it is time for a resync. Raises when a relist is needed."""
+        """Watches again and again from the last version, until it is time for a resync.
+
+        Raises when a relist is needed.
+        """
         while self._clock.monotonic() < self._relist_at:
             try:
                 await self._watch()
-                self._backoff.reset()
+                await asyncio.sleep(jittered(_PAUSE_SECONDS, 0.5))
             except (NotFoundError, ForbiddenError, GoneError):
                 raise
             except ClusterError as error:

@@ -24,7 +24,10 @@ T = TypeVar("T", bound=Cached)
 
 
 class Store(Generic[T]):
-    """Holds the newest known state of each object. Writes come from a watch, a list and our own writes' answers, in any order."""
+    """Holds the newest known state of each object.
+
+    Writes come from a watch, a list and our own writes' answers, in any order.
+    """
 
     def __init__(self) -> None:
         self._items: dict[tuple[str, str], T] = {}
@@ -66,7 +69,9 @@ class Store(Generic[T]):
     def replace(
         self, items: Iterable[tuple[str, T]], resource_version: str, namespace: str | None
     ) -> set[PipelineName]:
-        """Takes a complete list over: what it lacks is gone, except what is newer than the list (our own late writes)."""
+        """Takes a complete list over: what it lacks is gone, except what is newer than the list (our own late
+        writes).
+        """
         touched: set[PipelineName] = set()
         listed: set[tuple[str, str]] = set()
         for name, item in items:
@@ -91,5 +96,7 @@ class Store(Generic[T]):
 
 
 def version(resource_version: str) -> int:
-    """A resourceVersion as a number: they are comparable within a kind (Kubernetes 1.35 says so, etcd's always were)."""
+    """A resourceVersion as a number: they are comparable within a kind (Kubernetes 1.35 says so, etcd's always
+    were).
+    """
     return int(resource_version or 0)

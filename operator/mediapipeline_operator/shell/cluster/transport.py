@@ -59,7 +59,10 @@ class Transport:
             raise UnreachableError(f"{method} {path}: {error or type(error).__name__}") from error
 
     async def lines(self, path: str, query: Query, *, silence_seconds: float) -> AsyncIterator[dict[str, Any]]:
-        """The JSON lines of a watch. Ends when the server ends it; raises UnreachableError after `silence_seconds` without a line."""
+        """The JSON lines of a watch.
+
+        Ends when the server ends it; raises UnreachableError after `silence_seconds` without a line.
+        """
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=self.request_timeout_seconds, sock_read=silence_seconds
         )

@@ -1,5 +1,8 @@
-"""Every write that the operator makes. Each starts only while `may_write` says so, and each write to an existing object carries
-what it was planned from (resourceVersion or uid), so that a late write fails instead of undoing somebody else's."""
+"""Every write that the operator makes.
+
+Each starts only while `may_write` says so, and each write to an existing object carries what it was planned from
+(resourceVersion or uid), so that a late write fails instead of undoing somebody else's.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,19 @@ _FORCE = {"fieldManager": labels.MANAGER, "force": "true", "fieldValidation": "S
 
 
 class Writer:
-    """Raises NotLeaderError, ApiError (ConflictError: observe again) or UnreachableError (the write may have happened: observe again)."""
+    """Raises NotLeaderError, ApiError (ConflictError: observe again) or UnreachableError (the write may have
+    happened: observe again).
+    """
 
     def __init__(self, transport: Transport, may_write: Callable[[], bool]) -> None:
         self._transport = transport
         self._may_write = may_write
 
     async def apply(self, manifest: Mapping[str, Any], resource_version: str | None) -> Json:
-        """Server-side apply. With a resource version the object must still be at it; returns the object as it now is."""
+        """Server-side apply.
+
+        With a resource version the object must still be at it; returns the object as it now is.
+        """
         meta = dict(manifest["metadata"])
         if resource_version is not None:
             meta["resourceVersion"] = resource_version
@@ -58,7 +66,10 @@ class Writer:
     async def mark_pod(
         self, namespace: str, name: str, uid: str, marks: Mapping[str, Mapping[str, str | None]]
     ) -> Json:
-        """Sets or (None) removes labels and annotations of exactly this pod. `marks`: {"labels": {...}, "annotations": {...}}."""
+        """Sets or (None) removes labels and annotations of exactly this pod.
+
+        `marks`: {"labels": {...}, "annotations": {...}}.
+        """
         body = {"metadata": {"uid": uid, **marks}}
         query = {"fieldManager": labels.MANAGER}
         return await self._write("PATCH", POD.item(namespace, name), body, _MERGE, query)

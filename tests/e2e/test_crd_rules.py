@@ -1,0 +1,316 @@
+"""The CRD on a real API server: each rule accepts and rejects, messages name fields, defaults are the models'."""
+
+import copy
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from mediapipeline_operator.api.rules import RULES
+from mediapipeline_operator.api.schema import crd
+from mediapipeline_operator.api.spec import LATENCY_BUCKETS_MILLISECONDS, MediaPipelineSpec
+
+Json = dict[str, Any]
+Kubectl = Callable[..., "subprocess.CompletedProcess[str]"]
+Eventually = Callable[..., Any]
+ROOT = Path(__file__).parents[2]
+GROUP = "/apis/media.rtcscale.dev/v1alpha1"
+
+
+@pytest.fixture(scope="module")
+def definition(kubectl: Kubectl, eventually: Eventually) -> None:
+    """The CRD of crds/, served."""
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
+    listing = ("get", "mediapipelines.media.rtcscale.dev", "--all-namespaces")
+    eventually(lambda: kubectl(*listing, check=False).returncode == 0, "the CRD to be served")
+
+
+@pytest.fixture
+def pipelines(definition: None, namespace: str) -> str:
+    """Path of the pipelines of a fresh namespace."""
+    return f"{GROUP}/namespaces/{namespace}/mediapipelines"
+
+
+def pipeline(change: Json | None = None, name: str = "studio-blur") -> Json:
+    spec: Json = {"pipeline": {"stages": [{"name": "soften", "effect": "GaussianBlur", "parameters": {"radius": 7}}]}}
+    return {
+        "apiVersion": "media.rtcscale.dev/v1alpha1",
+        "kind": "MediaPipeline",
+        "metadata": {"name": name},
+        "spec": merged(spec, change or {}),
+    }
+
+
+def merged(base: Json, change: Json) -> Json:
+    """JSON merge patch (RFC 7396), lists replaced."""
+    result = copy.deepcopy(base)
+    for key, value in change.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = merged(result[key], value) if both else value
+    return result
+
+
+def create(api: httpx.Client, path: str, obj: Json) -> httpx.Response:
+    return api.post(path, json=obj, params={"dryRun": "All", "fieldValidation": "Strict"})
+
+
+def scaling(**change: Any) -> Json:
+    return {"autoscaling": change}
+
+
+def latency(**change: Any) -> Json:
+    return scaling(latency=change)
+
+
+BOUNDS = ", ".join(map(str, LATENCY_BUCKETS_MILLISECONDS))
+ACCEPTED = {
+    "the least": {},
+    "min equals max": scaling(minReplicas=10),
+    "advisory with Operator": scaling(mode="Advisory"),
+    "engine None": scaling(engine="None"),
+    "thresholds one bound apart": latency(scaleUp={"aboveMilliseconds": 60}, scaleDown={"belowMilliseconds": 50}),
+    "lowest bound": latency(scaleDown={"belowMilliseconds": 5}),
+    "highest bound": latency(scaleUp={"aboveMilliseconds": 5000}),
+    "simulation with Simulated": {"compute": {"device": "Simulated", "simulation": {}}},
+    "Simulated without simulation": {"compute": {"device": "Simulated"}},
+    "gpu with GPU": {"compute": {"device": "GPU", "gpu": {"count": 2}}},
+    "gpu with the default device": {"compute": {"gpu": {"resourceName": "nvidia.com/mig-1g.10gb"}}},
+    "the longest interval": {"monitoring": {"intervalSeconds": 7}},
+    "a short window with a short interval": {
+        "monitoring": {"intervalSeconds": 1},
+        **latency(scaleUp={"forSeconds": 4}),
+    },
+    "a rollout without surge": {"rollout": {"maxSurge": 0, "maxUnavailable": 1}},
+    "percentages": {"rollout": {"maxSurge": "25%", "maxUnavailable": "0%"}},
+    "52 characters": {},
+}
+REJECTED = {
+    "min above max": (scaling(minReplicas=11), "spec.autoscaling.minReplicas", "must not be above maxReplicas"),
+    "advisory without Operator": (
+        scaling(engine="None", mode="Advisory"),
+        "spec.autoscaling.mode",
+        "needs engine Operator",
+    ),
+    "equal thresholds": (
+        latency(scaleUp={"aboveMilliseconds": 50}),
+        "spec.autoscaling.latency.scaleDown.belowMilliseconds",
+        "must be below scaleUp.aboveMilliseconds",
+    ),
+    "upper threshold between bounds": (
+        latency(scaleUp={"aboveMilliseconds": 110}),
+        "spec.autoscaling.latency.scaleUp.aboveMilliseconds",
+        BOUNDS,
+    ),
+    "lower threshold between bounds": (
+        latency(scaleDown={"belowMilliseconds": 51}),
+        "spec.autoscaling.latency.scaleDown.belowMilliseconds",
+        BOUNDS,
+    ),
+    "simulation with CPU": (
+        {"compute": {"device": "CPU", "simulation": {}}},
+        "spec.compute.simulation",
+        "device Simulated only",
+    ),
+    "gpu with CPU": ({"compute": {"device": "CPU", "gpu": {}}}, "spec.compute.gpu", "device GPU only"),
+    "interval too long for the window": (
+        {"monitoring": {"intervalSeconds": 8}},
+        "spec.monitoring.intervalSeconds",
+        "autoscaling.latency.scaleUp.forSeconds",
+    ),
+    "a rollout that cannot begin": (
+        {"rollout": {"maxSurge": "0%", "maxUnavailable": 0}},
+        "spec.rollout.maxUnavailable",
+        "must not both be 0",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ACCEPTED)
+def test_what_the_rules_allow_is_accepted(api: httpx.Client, pipelines: str, case: str) -> None:
+    name = "a" * 52 if case == "52 characters" else "studio-blur"
+    answer = create(api, pipelines, pipeline(ACCEPTED[case], name))
+    assert answer.status_code == 201, answer.json()["message"]
+
+
+@pytest.mark.parametrize("case", REJECTED)
+def test_what_a_rule_forbids_is_rejected_with_the_field_and_the_way_out(
+    api: httpx.Client, pipelines: str, case: str
+) -> None:
+    change, field, words = REJECTED[case]
+    answer = create(api, pipelines, pipeline(change)).json()
+    assert answer["code"] == 422
+    causes = {cause["field"]: cause["message"] for cause in answer["details"]["causes"]}
+    assert words in causes[field]
+
+
+@pytest.mark.parametrize("name", ["a" * 53, "1st", "with.dot"])
+def test_names_from_which_no_child_can_be_named_are_rejected(api: httpx.Client, pipelines: str, name: str) -> None:
+    answer = create(api, pipelines, pipeline(name=name)).json()
+    assert "metadata.name must be a DNS label that starts with a letter and has at most 52" in answer["message"]
+
+
+def test_each_rule_has_a_case_that_it_rejects() -> None:
+    tested_below = 3  # the name, the profile, and replicas under engine Operator
+    assert len(RULES) == len(REJECTED) + tested_below
+
+
+def change(api: httpx.Client, path: str, spec: Json) -> httpx.Response:
+    headers = {"Content-Type": "application/merge-patch+json"}
+    return api.patch(f"{path}/studio-blur", json={"spec": spec}, headers=headers)
+
+
+def test_replicas_may_not_change_while_the_operator_decides_them(api: httpx.Client, pipelines: str) -> None:
+    api.post(pipelines, json=pipeline()).raise_for_status()
+    answer = change(api, pipelines, {"replicas": 3}).json()
+    assert answer["code"] == 422
+    assert answer["details"]["causes"][0]["field"] == "spec.replicas"
+    assert "set autoscaling.engine to None first" in answer["message"]
+
+
+def test_replicas_may_change_with_the_engine_and_under_engine_none(api: httpx.Client, pipelines: str) -> None:
+    api.post(pipelines, json=pipeline()).raise_for_status()
+    for spec in (
+        {"replicas": 3, "autoscaling": {"engine": "None"}},
+        {"replicas": 4},
+        {"replicas": 5, "autoscaling": {"engine": "Operator"}},
+        {"autoscaling": {"minReplicas": 3}},
+    ):
+        change(api, pipelines, spec).raise_for_status()
+
+
+@pytest.fixture
+def two_profiles(api: httpx.Client, namespace: str, kubectl: Kubectl) -> Iterator[str]:
+    """The CRD with a second profile, in a group of its own: with only one the enumeration answers before the rule."""
+    other = crd()
+    other["metadata"]["name"] = "mediapipelines.profiles.example.com"
+    other["spec"]["group"] = "profiles.example.com"
+    del other["spec"]["names"]["shortNames"]
+    spec = other["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    spec["properties"]["profile"]["enum"].append("Voice")
+    kubectl("apply", "--server-side", "-f", "-", input=yaml.safe_dump(other))
+    yield f"/apis/profiles.example.com/v1alpha1/namespaces/{namespace}/mediapipelines"
+    kubectl("delete", "crd", other["metadata"]["name"], "--wait=false")
+
+
+def test_the_profile_is_immutable(api: httpx.Client, two_profiles: str, eventually: Eventually) -> None:
+    obj = pipeline() | {"apiVersion": "profiles.example.com/v1alpha1"}
+    eventually(lambda: api.post(two_profiles, json=obj).status_code in (201, 409), "the other group")
+    change(api, two_profiles, {"profile": "Video", "paused": True}).raise_for_status()
+    answer = change(api, two_profiles, {"profile": "Voice"}).json()
+    assert answer["details"]["causes"][0]["field"] == "spec.profile"
+    assert "profile is immutable" in answer["message"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"autoscalling": {}}, 'unknown field "spec.autoscalling"'),
+        ({"autoscaling": {"latency": {"scaleUp": {"aboveMillis": 1}}}}, "spec.autoscaling.latency.scaleUp.aboveMillis"),
+        ({"pod": {"volumes": [{"name": "x", "hostPath": {"path": "/"}}]}}, "spec.pod.volumes[0].hostPath"),
+        ({"sessions": {"maxPerReplica": "many"}}, "spec.sessions.maxPerReplica"),
+        ({"sessions": {"maxPerReplica": 0}}, "spec.sessions.maxPerReplica"),
+        (
+            {"compute": {"device": "TPU"}},
+            'spec.compute.device: Unsupported value: "TPU": supported values: "GPU", "CPU"',
+        ),
+        ({"rollout": {"maxSurge": "some"}}, "spec.rollout.maxSurge"),
+        ({"pipeline": {"stages": []}}, "spec.pipeline.stages"),
+        (
+            {"pipeline": {"stages": [{"name": "a", "effect": "x"}] * 2}},
+            'spec.pipeline.stages[1]: Duplicate value: {"name',
+        ),
+        ({"pod": {"labels": {"team": "not a label"}}}, "spec.pod.labels.team"),
+    ],
+)
+def test_a_wrong_field_is_named(api: httpx.Client, pipelines: str, wrong: Json, named: str) -> None:
+    answer = create(api, pipelines, pipeline(wrong)).json()
+    assert answer["code"] in (400, 422)
+    assert named in answer["message"]
+
+
+def test_the_least_pipeline_gets_the_defaults_of_the_models(api: httpx.Client, pipelines: str) -> None:
+    live = create(api, pipelines, pipeline()).raise_for_status().json()["spec"]
+    written = MediaPipelineSpec.model_validate(pipeline()["spec"])
+    assert live == written.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def test_parameters_keep_what_the_schema_does_not_know(api: httpx.Client, pipelines: str) -> None:
+    stages = [{"name": "a", "effect": "Later", "parameters": {"deep": {"list": [1, "b", None]}, "x": 1.5}}]
+    live = create(api, pipelines, pipeline({"pipeline": {"stages": stages}})).raise_for_status().json()
+    assert live["spec"]["pipeline"]["stages"] == stages
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.name)
+def test_each_example_applies_as_it_stands(kubectl: Kubectl, definition: None, example: Path) -> None:
+    documents = [document for document in yaml.safe_load_all(example.read_text()) if document]
+    spaces = [document["metadata"]["name"] for document in documents if document["kind"] == "Namespace"]
+    for space in spaces:  # a dry run cannot make the namespace that it needs
+        kubectl(
+            "apply",
+            "-f",
+            "-",
+            input=yaml.safe_dump({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space}}),
+        )
+    kubectl("apply", "--dry-run=server", "--validate=strict", "-f", str(example))
+    kubectl("apply", "--validate=strict", "-f", str(example))
+    again = kubectl("apply", "-f", str(example)).stdout
+    assert "mediapipeline" in again
+    assert "unchanged" in again
+    for space in spaces:
+        kubectl("delete", "mediapipelines", "--all", "--namespace", space)
+
+
+def test_scale_works_with_engine_none(api: httpx.Client, kubectl: Kubectl, pipelines: str, namespace: str) -> None:
+    api.post(pipelines, json=pipeline(scaling(engine="None"))).raise_for_status()
+    kubectl("scale", "mediapipeline", "studio-blur", "--namespace", namespace, "--replicas=5")
+    patch_status(api, pipelines, {"replicas": 4, "selector": "media.rtcscale.dev/pipeline=studio-blur"})
+    scale = api.get(f"{pipelines}/studio-blur/scale").raise_for_status().json()
+    assert scale["spec"] == {"replicas": 5}
+    assert scale["status"] == {"replicas": 4, "selector": "media.rtcscale.dev/pipeline=studio-blur"}
+
+
+def test_kubectl_scale_fails_with_a_sentence_while_the_operator_decides(
+    api: httpx.Client, kubectl: Kubectl, pipelines: str, namespace: str
+) -> None:
+    api.post(pipelines, json=pipeline()).raise_for_status()
+    result = kubectl("scale", "mpl", "studio-blur", "--namespace", namespace, "--replicas=5", check=False)
+    assert result.returncode != 0
+    assert "replicas is not used with autoscaling.engine Operator" in result.stderr
+
+
+def patch_status(api: httpx.Client, path: str, status: Json) -> None:
+    headers = {"Content-Type": "application/merge-patch+json"}
+    answer = api.patch(f"{path}/studio-blur/status", json={"status": status}, headers=headers)
+    answer.raise_for_status()
+
+
+def test_kubectl_get_prints_the_columns(api: httpx.Client, kubectl: Kubectl, pipelines: str, namespace: str) -> None:
+    api.post(pipelines, json=pipeline()).raise_for_status()
+    ready = {"type": "Ready", "status": "True", "reason": "Serving", "message": "", "observedGeneration": 1}
+    status = {
+        "replicas": 3,
+        "desiredReplicas": 4,
+        "image": "registry/mediapod:1",
+        "sessions": {"active": 21, "capacity": 24, "summary": "21/24"},
+        "latency": {"p95Milliseconds": 120, "missPerMille": 61},
+        "autoscaling": {"summary": "ScalingUp", "dataState": "Fresh"},
+        "conditions": [ready | {"lastTransitionTime": "2026-01-02T03:04:05Z"}],
+    }
+    patch_status(api, pipelines, status)
+    table = kubectl("get", "mpl", "--namespace", namespace).stdout.splitlines()
+    assert table[0].split() == ["NAME", "READY", "REPLICAS", "DESIRED", "SESSIONS", "P95", "SCALING", "AGE"]
+    assert table[1].split()[:-1] == ["studio-blur", "True", "3", "4", "21/24", "120", "ScalingUp"]
+    wide = kubectl("get", "media", "--namespace", namespace, "--output=wide").stdout.splitlines()
+    assert wide[0].split()[8:] == ["DEVICE", "MISS", "DATA", "IMAGE"]
+    assert wide[1].split()[8:] == ["GPU", "61", "Fresh", "registry/mediapod:1"]
+
+
+def test_the_generation_moves_with_the_spec_alone(api: httpx.Client, pipelines: str) -> None:
+    api.post(pipelines, json=pipeline()).raise_for_status()
+    patch_status(api, pipelines, {"replicas": 1})
+    assert api.get(f"{pipelines}/studio-blur").json()["metadata"]["generation"] == 1
+    assert change(api, pipelines, {"paused": True}).json()["metadata"]["generation"] == 2

@@ -1,0 +1,111 @@
+"""The real process: `python -m mediapod` serves, drains on SIGTERM and exits."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+pytestmark = pytest.mark.media
+
+
+class Process:
+    """A started mediapod process."""
+
+    def __init__(self, running: asyncio.subprocess.Process, url: str, admin_url: str) -> None:
+        self.running, self.url, self.admin_url = running, url, admin_url
+
+    def terminate(self) -> None:
+        """Ask it to drain and exit."""
+        self.running.send_signal(signal.SIGTERM)
+
+
+@pytest.fixture
+async def launch() -> AsyncIterator[object]:
+    """`await launch(MEDIAPOD_GRACE_SECONDS="8", ...)` starts a mediapod process on free ports and waits until it is
+    ready.
+    """
+    processes: list[asyncio.subprocess.Process] = []
+
+    async def start(**environment: str) -> Process:
+        base = {"MEDIAPOD_BIND_ADDRESS": "127.0.0.1", "MEDIAPOD_HTTP_PORT": "0", "MEDIAPOD_ADMIN_PORT": "0"}
+        running = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "mediapod",
+            env={"PATH": os.environ["PATH"], "MEDIAPOD_DEVICE": "CPU", **base, **environment},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        processes.append(running)
+        ready = await asyncio.wait_for(_ready_line(running), 60)
+        return Process(running, f"http://127.0.0.1:{ready['http_port']}", f"http://127.0.0.1:{ready['admin_port']}")
+
+    yield start
+    for running in processes:
+        if running.returncode is None:
+            running.kill()
+        await running.communicate()
+
+
+async def _ready_line(running: asyncio.subprocess.Process) -> dict[str, object]:
+    assert running.stdout is not None
+    while line := await running.stdout.readline():
+        entry = json.loads(line)  # every line is JSON
+        if entry["event"] == "mediapod ready":
+            return entry
+    raise AssertionError("the process ended before it was ready")
+
+
+async def test_an_idle_process_exits_at_once_on_sigterm(launch):
+    process = await launch()
+    process.terminate()
+    assert await asyncio.wait_for(process.running.wait(), 20) == 0
+
+
+async def test_sigterm_drains_and_the_process_exits_when_its_last_session_has_ended(launch, connect_to):
+    process = await launch(MEDIAPOD_GRACE_SECONDS="120")
+    client = await connect_to(process.url)
+    await client.wait_for(5)
+    process.terminate()
+    async with httpx.AsyncClient() as http:
+        for _ in range(100):
+            ready = await http.get(f"{process.admin_url}/readyz")
+            if ready.status_code == 503:
+                break
+            await asyncio.sleep(0.05)
+        assert ready.json()["reasons"] == ["draining"]
+    await client.wait_for(len(client.returned) + 10)
+    assert process.running.returncode is None
+    await client.close()
+    assert await asyncio.wait_for(process.running.wait(), 30) == 0
+
+
+async def test_the_grace_period_ends_a_session_that_stays(launch, connect_to):
+    process = await launch(MEDIAPOD_GRACE_SECONDS="6")
+    client = await connect_to(process.url)
+    await client.wait_for(5)
+    process.terminate()
+    assert await asyncio.wait_for(process.running.wait(), 30) == 0
+
+
+async def test_a_taken_port_is_named_with_its_setting():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        environment = {
+            "PATH": os.environ["PATH"],
+            "MEDIAPOD_DEVICE": "CPU",
+            "MEDIAPOD_BIND_ADDRESS": "127.0.0.1",
+            "MEDIAPOD_HTTP_PORT": str(taken.getsockname()[1]),
+        }
+        running = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "mediapod", env=environment, stderr=asyncio.subprocess.PIPE
+        )
+        _, stderr = await asyncio.wait_for(running.communicate(), 60)
+    assert running.returncode == 1
+    assert b"MEDIAPOD_HTTP_PORT" in stderr

@@ -1,0 +1,133 @@
+"""The work queue: one worker a key, no lost wake-ups, a back-off for each key alone."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from mediapipeline_operator.api.pipeline import Key
+from mediapipeline_operator.runtime.metrics import Metrics
+from mediapipeline_operator.runtime.queue import PassIncompleteError, WorkQueue
+from mediapipeline_operator.shell.clock import Clock
+
+ONE, OTHER = Key("a", "one"), Key("a", "other")
+Work = Callable[[Key], Awaitable[float | None]]
+Start = Callable[[Work], WorkQueue]
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Start]:
+    tasks: list[asyncio.Task[None]] = []
+
+    def begin(work: Work) -> WorkQueue:
+        queue = WorkQueue(work, 3, Clock(), Metrics())
+        tasks.append(asyncio.create_task(queue.run()))
+        return queue
+
+    yield begin
+    for task in tasks:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def test_a_key_is_never_in_two_workers_and_no_change_is_lost(start: Start) -> None:
+    running, most, passes = 0, 0, 0
+    release = asyncio.Event()
+
+    async def work(key: Key) -> None:
+        nonlocal running, most, passes
+        running += 1
+        most = max(most, running)
+        passes += 1
+        await release.wait()
+        running -= 1
+
+    queue = start(work)
+    queue.add(ONE)
+    await _until(lambda: running == 1)
+    for _ in range(5):
+        queue.add(ONE)
+    release.set()
+    await _until(lambda: passes == 2)
+    await asyncio.sleep(0.1)
+    assert (most, passes) == (1, 2)
+
+
+async def test_keys_are_worked_on_side_by_side(start: Start) -> None:
+    seen: set[Key] = set()
+    both = asyncio.Event()
+
+    async def work(key: Key) -> None:
+        seen.add(key)
+        if len(seen) == 2:
+            both.set()
+        await both.wait()
+
+    queue = start(work)
+    queue.add(ONE)
+    queue.add(OTHER)
+    await _until(both.is_set)
+
+
+async def test_a_failing_key_is_repeated_and_does_not_hold_up_others(start: Start) -> None:
+    tries: dict[Key, int] = {ONE: 0, OTHER: 0}
+
+    async def work(key: Key) -> None:
+        tries[key] += 1
+        if key == ONE and tries[key] == 1:
+            raise PassIncompleteError("not yet")
+        if key == ONE and tries[key] == 2:
+            raise ValueError("a bug")
+
+    queue = start(work)
+    queue.add(ONE)
+    queue.add(OTHER)
+    await _until(lambda: tries[ONE] == 3)
+    assert tries[OTHER] == 1
+
+
+async def test_a_pass_may_ask_to_come_again(start: Start) -> None:
+    passes = 0
+
+    async def work(key: Key) -> float | None:
+        nonlocal passes
+        passes += 1
+        return 0.01 if passes < 3 else None
+
+    start(work).add(ONE)
+    await _until(lambda: passes == 3)
+    await asyncio.sleep(0.1)
+    assert passes == 3
+
+
+async def test_an_earlier_time_wins(start: Start) -> None:
+    passes = 0
+
+    async def work(key: Key) -> None:
+        nonlocal passes
+        passes += 1
+
+    queue = start(work)
+    queue.add(ONE, delay_seconds=60)
+    queue.add(ONE)
+    await _until(lambda: passes == 1)
+    await asyncio.sleep(0.05)
+    assert passes == 1
+
+
+async def test_a_stuck_pass_is_seen(start: Start) -> None:
+    async def work(key: Key) -> None:
+        await asyncio.sleep(30)
+
+    queue = start(work)
+    assert queue.stuck_seconds() == 0
+    queue.add(ONE)
+    await _until(lambda: queue.stuck_seconds() > 0.05)

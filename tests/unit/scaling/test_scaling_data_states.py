@@ -171,6 +171,14 @@ def test_fallback_raises_after_its_time_and_never_lowers(make):
     assert all(outcome.actions == () for outcome in more)
 
 
+def test_a_batch_serves_until_the_next_tick_and_no_longer(make):
+    """The measuring loop hangs: what it measured last looks fresh for ever, unless its own age counts."""
+    fleet = make.fleet(3)
+    taken = replace(fleet, signals=replace(fleet.signals, taken=fleet.now))
+    assert state_of(replace(taken, now=fleet.now + timedelta(seconds=15))) is DataState.FRESH
+    assert state_of(replace(taken, now=fleet.now + timedelta(seconds=30))) is DataState.STALE
+
+
 def test_one_lost_tick_pauses_a_breach_two_end_it(make):
     breach = make.fleet(3, miss=0.1, policy="Threshold")
     lost = Signals.missing(ProblemKind.TIMEOUT)

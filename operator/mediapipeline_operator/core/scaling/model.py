@@ -82,6 +82,7 @@ class Signals:
     received_per_second: float | None = None  # of the fleet; None: no such series
     ok_per_second: Mapping[float, float] = field(default_factory=dict)  # bucket bound in seconds -> rate up to it
     sessions_growth_per_second: float | None = None  # mean over the last two minutes
+    taken: datetime | None = None  # when the batch was answered; None: now
 
     @classmethod
     def missing(cls, kind: ProblemKind, message: str = "") -> Signals:

@@ -84,7 +84,7 @@ async def _running(server: Server) -> AsyncIterator[tuple[Informer[Item], Store[
 
 async def _until(condition: Callable[[], Any]) -> None:
     async with asyncio.timeout(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  the condition has no event
             await asyncio.sleep(0.005)
 
 

@@ -34,7 +34,7 @@ async def start() -> AsyncIterator[Start]:
 
 async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  the condition has no event
             await asyncio.sleep(0.005)
 
 

@@ -87,7 +87,7 @@ def rate_queries(window: int, upper_milliseconds: Iterable[int]) -> tuple[Query,
         Measure.FLEET_FRAMES: f"sum by (namespace, pipeline, le) (rate({{{frames},{OURS}}}{span}))",
         Measure.POD_FRAMES: f'sum by (namespace, pipeline, pod, le) (rate({{{frames},{OURS},le=~"|{le}"}}{span}))',
         Measure.REJECTED: f'sum {BY_POD} (rate(mediapod_offers_total{{{OURS},result="rejected_capacity"}}{span}))',
-        # Of a serial device it is a share. The CPU's seconds are those of all threads together, and no share of anything.
+        # A share of a serial device. The CPU's seconds are those of all its threads together, no share of anything.
         Measure.BUSY: f'max {BY_POD} (rate(mediapod_device_busy_seconds_total{{{OURS},device!="cpu"}}{span}))',
     }
     return tuple(Query(measure, window, text) for measure, text in texts.items())

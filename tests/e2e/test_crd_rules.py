@@ -296,14 +296,14 @@ def test_kubectl_get_prints_the_columns(api: httpx.Client, kubectl: Kubectl, pip
         "desiredReplicas": 4,
         "image": "registry/mediapod:1",
         "sessions": {"active": 21, "capacity": 24, "summary": "21/24"},
-        "latency": {"p95Milliseconds": 120, "missPerMille": 61},
+        "latency": {"p95Milliseconds": 120, "summary": "120ms", "missPerMille": 61},
         "autoscaling": {"summary": "ScalingUp", "dataState": "Fresh"},
         "conditions": [ready | {"lastTransitionTime": "2026-01-02T03:04:05Z"}],
     }
     patch_status(api, pipelines, status)
     table = kubectl("get", "mpl", "--namespace", namespace).stdout.splitlines()
     assert table[0].split() == ["NAME", "READY", "REPLICAS", "DESIRED", "SESSIONS", "P95", "SCALING", "AGE"]
-    assert table[1].split()[:-1] == ["studio-blur", "True", "3", "4", "21/24", "120", "ScalingUp"]
+    assert table[1].split()[:-1] == ["studio-blur", "True", "3", "4", "21/24", "120ms", "ScalingUp"]
     wide = kubectl("get", "media", "--namespace", namespace, "--output=wide").stdout.splitlines()
     assert wide[0].split()[8:] == ["DEVICE", "MISS", "DATA", "IMAGE"]
     assert wide[1].split()[8:] == ["GPU", "61", "Fresh", "registry/mediapod:1"]

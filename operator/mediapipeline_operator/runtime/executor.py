@@ -142,7 +142,10 @@ class Executor:
         return child
 
     async def _mark(self, key: Key, pod: str, uid: str, marks: Mapping[str, Mapping[str, str | None]]) -> None:
-        live = await self._writer.mark_pod(key.namespace, pod, uid, marks)
+        seen = next((item for item in self._cache.pods(key.namespace, key.name) if item.facts.uid == uid), None)
+        if seen is None:
+            raise NotFoundError(404, "NotFound", f"Pod {pod} is gone")
+        live = await self._writer.mark_pod(key.namespace, pod, uid, seen.resource_version, marks)
         self._metrics.writes.labels("Pod", "patch").inc()
         self._cache.learn_pod(live)
 

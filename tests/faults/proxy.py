@@ -348,12 +348,14 @@ class FaultProxy:
         await out.prepare(exchange.request)
         pump = asyncio.ensure_future(self._pump(exchange.call, response, out))
         self._streams.add(pump)
+        pump.add_done_callback(lambda done: done.cancelled() or done.exception())  # either side may end a watch
         try:
             await asyncio.wait([pump])
         finally:
-            self._streams.discard(pump)
             pump.cancel()
-        if exchange.request.transport is not None:
+            self._streams.discard(pump)
+        whole = not pump.cancelled() and pump.exception() is None
+        if not whole and exchange.request.transport is not None:
             exchange.request.transport.close()
         return out
 

@@ -115,7 +115,7 @@ class Informer(Generic[T]):
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": self._version,
-            "timeoutSeconds": round(jittered(_WATCH_SECONDS, 0.3)),
+            "timeoutSeconds": max(1, round(jittered(min(_WATCH_SECONDS, self._resync_seconds), 0.3))),
         }
         path = self.kind.collection(self._namespace)
         async for event in self._transport.lines(path, query, silence_seconds=_SILENCE_SECONDS):

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from faults.proxy import Act, Call, Event, Filter, answer, late_answer, lost_answer, stale
+from faults.proxy import Act, Call, Event, Filter, answer, expired_event, late_answer, lost_answer, stale
 from faults.rig import OracleError, Rig, eventually
 
 Faulty = Callable[[Rig], AbstractContextManager[object]]
@@ -124,23 +124,30 @@ def reordered_events(rig: Rig) -> AbstractContextManager[None]:
     return _filtered(rig, _Reorder())
 
 
-@contextmanager
-def expired_watches(rig: Rig) -> Iterator[None]:
+def _expired(act: Act) -> Faulty:
     """What happens meanwhile is in the gap of watches that end with 410."""
-    proxy = rig.operator.proxy
-    expired: set[Call] = set()
 
-    def once_each(call: Call) -> bool:
-        new = call.watch and call not in expired
-        expired.add(call) if new else None
-        return new
+    @contextmanager
+    def fault(rig: Rig) -> Iterator[None]:
+        proxy = rig.operator.proxy
+        expired: set[Call] = set()
 
-    with proxy.silent_watches():
-        yield
-        time.sleep(1.0)
-        with proxy.rule(once_each, answer(410)):
-            proxy.end_watches()
-            time.sleep(3.0)
+        def once_each(call: Call) -> bool:
+            new = call.watch and call not in expired
+            expired.add(call) if new else None
+            return new
+
+        with proxy.silent_watches():
+            yield
+            time.sleep(1.0)
+            with proxy.rule(once_each, act):
+                proxy.end_watches()
+                time.sleep(3.0)
+
+    return fault
+
+
+expired_watches = _expired(expired_event())
 
 
 def silent_streams(seconds: float) -> Faulty:
@@ -207,6 +214,7 @@ FAULTS: dict[str, Faulty] = {
     "duplicated_events": duplicated_events,
     "reordered_events": reordered_events,
     "expired_watches": expired_watches,
+    "refused_watches": _expired(answer(410)),
     "silent_streams": silent_streams(4.0),
     "forbidden_kind": forbidden_kind,
     "rotated_token": rotated_token,

@@ -95,7 +95,9 @@ def aftermath(rig: Rig, name: str, reference: Reference, log_before: int = 0, *,
 def _settled(rig: Rig, name: str) -> Json:
     def ready() -> bool:
         status = end_state(rig, name)["status"]
-        return bool(status.get("current") and status["conditions"].get("Ready", [""])[0] == "True" and status["summary"])
+        return bool(
+            status.get("current") and status["conditions"].get("Ready", [""])[0] == "True" and status["summary"]
+        )
 
     eventually(ready, f"{name} to be Ready without a fault")
     known, since = end_state(rig, name), time.monotonic()

@@ -53,7 +53,9 @@ def counts(rig: Rig, name: str) -> Counts:
         mine = one.name.startswith(name) and one.resource != "events"
         creates[key] += mine and one.code == 201
         deletes[key] += mine and one.verb == "delete" and one.code == 200
-    return {key: (creates[key], deletes[key]) for key in creates.keys() | deletes.keys() if creates[key] or deletes[key]}
+    return {
+        key: (creates[key], deletes[key]) for key in creates.keys() | deletes.keys() if creates[key] or deletes[key]
+    }
 
 
 def same_counts(rig: Rig, name: str, wanted: Counts) -> None:
@@ -151,5 +153,3 @@ def _mask(value: Any) -> Any:
         kept = {key: item for key, item in value.items() if key not in _VOLATILE | _SERVER_CHOSEN}
         return {key: _mask(item) for key, item in kept.items()}
     return [_mask(item) for item in value] if isinstance(value, list) else value
-
-

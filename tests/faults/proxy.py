@@ -20,6 +20,7 @@ from aiohttp import web
 
 Json = dict[str, Any]
 _HOP_HEADERS = ("Content-Type", "Retry-After", "Audit-Id", "Warning")
+_NO_ANSWER = 599  # never leaves: the connection is gone
 _LINE_BYTES = 4 * 1024 * 1024
 MUTATING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
@@ -110,7 +111,7 @@ class Exchange:
         """Cuts the connection without an answer."""
         if self.request.transport is not None:
             self.request.transport.abort()
-        return web.Response(status=599)
+        return web.Response(status=_NO_ANSWER)
 
 
 Act = Callable[[Exchange], Awaitable[web.StreamResponse]]
@@ -147,7 +148,20 @@ def answer(status: int, message: str = "injected", retry_after_seconds: int | No
     body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": status, "message": message}
 
     async def act(exchange: Exchange) -> web.StreamResponse:
-        return web.json_response({**body, "reason": reason.get(status, "InternalError")}, status=status, headers=headers)
+        return web.json_response(
+            {**body, "reason": reason.get(status, "InternalError")}, status=status, headers=headers
+        )
+
+    return act
+
+
+def expired_event() -> Act:
+    """A watch that says at once that its resourceVersion is too old, as the API server does."""
+    status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Expired", "code": 410}
+    line = json.dumps({"type": "ERROR", "object": {**status, "message": "too old resource version"}}) + "\n"
+
+    async def act(exchange: Exchange) -> web.StreamResponse:
+        return web.Response(text=line, content_type="application/json")
 
     return act
 
@@ -309,17 +323,17 @@ class FaultProxy:
         started, status = time.monotonic(), 0
         try:
             found = await self._act(exchange)
-            status = 0 if found.status == 599 else found.status
-            return found
+            status = found.status % _NO_ANSWER
         except (aiohttp.ClientError, OSError):
-            return exchange.hang_up()
+            found = exchange.hang_up()
         finally:
             self.calls.append(Record(call, started, time.monotonic(), status, exchange.upstream, exchange.arrived))
+        return found
 
     async def _act(self, exchange: Exchange) -> web.StreamResponse:
-        if self.accepted_token is not None:
-            if exchange.request.headers.get("Authorization") != f"Bearer {self.accepted_token}":
-                return await answer(401)(exchange)
+        sent = exchange.request.headers.get("Authorization")
+        if self.accepted_token is not None and sent != f"Bearer {self.accepted_token}":
+            return await answer(401)(exchange)
         for rule in list(self.rules):
             if rule.takes(exchange.call):
                 return await rule.act(exchange)
@@ -331,9 +345,17 @@ class FaultProxy:
         headers = {name: given[name] for name in ("Content-Type", "Accept") if name in given}
         headers |= {"Authorization": f"Bearer {self._token}", "Accept-Encoding": "identity"}
         headers["User-Agent"] = f"{given.get('User-Agent', '')} via/{self.name}"
-        url, timeout = self._server_url + exchange.path, aiohttp.ClientTimeout(total=None if exchange.call.watch else 60)
+        url, timeout = (
+            self._server_url + exchange.path,
+            aiohttp.ClientTimeout(total=None if exchange.call.watch else 60),
+        )
         async with self._session.request(
-            exchange.call.method, url, params=exchange.query, data=exchange.body or None, headers=headers, timeout=timeout
+            exchange.call.method,
+            url,
+            params=exchange.query,
+            data=exchange.body or None,
+            headers=headers,
+            timeout=timeout,
         ) as response:
             exchange.upstream, exchange.arrived = response.status, time.monotonic()
             kept = {name: response.headers[name] for name in _HOP_HEADERS if name in response.headers}

@@ -196,10 +196,15 @@ class Operator:
         return self.get("/readyz") == 200
 
     def get(self, path: str) -> int:
+        """HTTP status of the health server, 0 without an answer."""
         try:
             return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=2).status_code
         except httpx.HTTPError:
             return 0
+
+    def page(self, path: str) -> str:
+        """A page of the health server."""
+        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=5).text
 
     def kill(self) -> None:
         self.process.kill()
@@ -344,7 +349,12 @@ class Rig:
         """Somebody else's object that even carries our label; no operator may touch it."""
         labels = {"media.rtcscale.dev/pipeline": "bystander", "app": "bystander"}
         spec = {"ports": [{"port": 80}], "selector": {"app": "bystander"}}
-        body = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "bystander", "labels": labels}, "spec": spec}
+        body = {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "bystander", "labels": labels},
+            "spec": spec,
+        }
         return self.world.create("Service", body)
 
 

@@ -120,9 +120,9 @@ def restarted(rig: Rig, reference: Reference) -> None:
     clean_log(rig.operator)
 
 
-def _leader_and_standby(rig: Rig) -> tuple[Operator, Operator]:
+def _leader_and_standby(rig: Rig, standby_runs: str | None = None) -> tuple[Operator, Operator]:
     leader = rig.start()
-    standby = rig.start(leading=False)
+    standby = rig.start(leading=False, mutant=standby_runs)
     eventually(standby.ready, "the standby to be ready", START_SECONDS)
     if standby.leads():
         raise OracleError("O11", "two operators lead")
@@ -172,9 +172,9 @@ def late_status(rig: Rig, reference: Reference) -> None:
     converges(rig, name, reference.edited)
 
 
-def sleeping_leader(rig: Rig, reference: Reference) -> None:
+def sleeping_leader(rig: Rig, reference: Reference, standby_runs: str | None = None) -> None:
     """The leader sleeps past its Lease and wakes up to work that is waiting, before the new leader gets to it."""
-    leader, standby = _leader_and_standby(rig)
+    leader, standby = _leader_and_standby(rig, standby_runs)
     name = new_name()
     create(rig, name)
     converges(rig, name, reference.created)

@@ -7,8 +7,9 @@ after one function has been replaced. Nothing in the operator knows of this.
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from mediapipeline_operator import __main__ as program  # noqa: E402  the script
 from mediapipeline_operator.core import plan as planning  # noqa: E402
 from mediapipeline_operator.core.scaling.model import SetReplicas  # noqa: E402
 from mediapipeline_operator.runtime import leading, observer, reconciler  # noqa: E402
-from mediapipeline_operator.shell import lease  # noqa: E402
+from mediapipeline_operator.shell import clock, lease  # noqa: E402
 from mediapipeline_operator.shell.cluster import informer, store, transport, writer  # noqa: E402
 
 
@@ -193,7 +194,18 @@ def memory_leaked() -> None:
     reconciler.Reconciler.reconcile = hoarding  # type: ignore[method-assign]
 
 
-MUTANTS: Mapping[str, Callable[[], None]] = {
+def clock_ahead() -> None:
+    """No mutant: the wall clock is an hour ahead."""
+
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime.now(tz) + timedelta(hours=1)
+
+    clock.datetime = lease.datetime = Ahead  # type: ignore[attr-defined]
+
+
+MUTANTS: dict[str, Callable[[], None]] = {
     mutant.__name__: mutant
     for mutant in (
         drift_ignored,
@@ -219,5 +231,5 @@ MUTANTS: Mapping[str, Callable[[], None]] = {
 
 
 if __name__ == "__main__":
-    MUTANTS[os.environ["FAULTS_MUTANT"]]()
+    (MUTANTS | {"clock_ahead": clock_ahead})[os.environ["FAULTS_MUTANT"]]()
     program.main()

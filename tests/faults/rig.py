@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -274,16 +274,17 @@ class Rig:
         """The operator that was started last."""
         return self.operators[-1]
 
-    def start(self, *flags: str, environment: Mapping[str, str] | None = None, leading: bool = True) -> Operator:
-        """Starts one more operator; with `leading`, returns when it leads."""
+    def start(self, *flags: str, leading: bool = True, mutant: str | None = None) -> Operator:
+        """Starts one more operator; with `leading`, returns when it leads. `mutant`: another one than the rig's."""
+        runs = self.mutant if mutant is None else mutant
         proxy = FaultProxy(self.plane.server_url, self.plane.ca_file, self.plane.admin_token, str(len(self.operators)))
         self._stack.enter_context(proxy)
         port = _free_port()
         log = self._folder / f"{self.namespace}-{len(self.operators)}.log"
         with log.open("w") as out:
             process = subprocess.Popen(
-                [*self._program(), *self._common_flags(port), *self._flags, *flags],
-                env=self._environment(proxy) | dict(environment or {}),
+                [*_program(runs), *self._common_flags(port), *self._flags, *flags],
+                env=self._environment(proxy) | {"FAULTS_MUTANT": runs},
                 stdout=out,
                 stderr=subprocess.STDOUT,
             )
@@ -316,10 +317,6 @@ class Rig:
             finally:
                 gate.open()
 
-    def _program(self) -> list[str]:
-        plain = [sys.executable, "-m", "mediapipeline_operator"]
-        return [sys.executable, str(_WRAPPER)] if self.mutant else plain
-
     def _common_flags(self, port: int) -> tuple[str, ...]:
         return (
             f"--namespaces={self.namespace}",
@@ -343,7 +340,7 @@ class Rig:
         file = self._folder / f"{self.namespace}-{proxy.name}.kubeconfig"
         file.write_text(yaml.safe_dump(config))
         own = {"KUBECONFIG": str(file), "POD_NAMESPACE": self.namespace, "POD_IP": "127.0.0.1"}
-        return {**os.environ, **own, "FAULTS_MUTANT": self.mutant}
+        return {**os.environ, **own}
 
     def _bystander(self) -> Json:
         """Somebody else's object that even carries our label; no operator may touch it."""
@@ -356,6 +353,10 @@ class Rig:
             "spec": spec,
         }
         return self.world.create("Service", body)
+
+
+def _program(mutant: str) -> list[str]:
+    return [sys.executable, str(_WRAPPER)] if mutant else [sys.executable, "-m", "mediapipeline_operator"]
 
 
 def _free_port() -> int:

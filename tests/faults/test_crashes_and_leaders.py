@@ -35,6 +35,11 @@ def test_a_sleeping_leader_wakes_up_and_writes_nothing(rig: Rig, reference: Refe
     crash_faults.sleeping_leader(rig, reference)
 
 
+@pytest.mark.soak
+def test_two_operators_whose_clocks_differ_by_an_hour(rig: Rig, reference: Reference) -> None:
+    crash_faults.sleeping_leader(rig, reference, standby_runs="clock_ahead")
+
+
 def test_a_late_write_of_a_former_leader_fails(rig: Rig, reference: Reference) -> None:
     crash_faults.late_write(rig, reference)
 

@@ -1,4 +1,4 @@
-"""A relist tells of what the watch of MediaPipelines has lost: changes, and deletions in the gap of an expired watch."""
+"""A relist tells what the watch of MediaPipelines has lost: changes, and deletions in the gap of an expired watch."""
 
 from typing import Any
 

@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEVICE ?= Simulated
 PYTEST := $(BIN)/python -m pytest -q
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-controls test test-fast lint generate bench-effects clean
+.PHONY: help demo demo-controls test test-fast soak lint generate bench-effects clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ test: lint ## Everything: lint, unit, property, golden, chart, media, end to end
 
 test-fast: $(VENV)/test.stamp ## What needs no processes and no network: unit, property, golden
 	$(PYTEST) tests/unit tests/property tests/golden
+
+soak: $(VENV)/test.stamp ## Everything that takes minutes: all faults for their full time, kills after every write, mutants
+	$(PYTEST) tests -m soak
 
 lint: $(VENV)/test.stamp ## ruff, mypy --strict, layers, generated files
 	@$(BIN)/ruff format --check .

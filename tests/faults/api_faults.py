@@ -206,7 +206,7 @@ def _serves(rig: Rig) -> bool:
 FAULTS: dict[str, Faulty] = {
     "conflicts": conflicts,
     "throttled": throttled,
-    "server_errors": all_calls(answer(500), 5.0),
+    "server_errors": all_calls(answer(500), 4.0),
     "lost_answers": lost_answers,
     "late_answers": late_answers,
     "stale_reads": stale_reads,

@@ -18,9 +18,8 @@ _GAUGES = {query.promql: query.measure for query in gauge_queries()}
 _BY_TEXT = {
     "rejected_capacity": Measure.REJECTED,
     "mediapod_device_busy": Measure.BUSY,
-    "le=~": Measure.ON_TIME,
-    "mediapod_frames_received_total": Measure.RECEIVED,
-    "mediapod_frame_age_seconds_bucket": Measure.BUCKETS,
+    "by (namespace, pipeline, pod, le)": Measure.POD_FRAMES,
+    "by (namespace, pipeline, le)": Measure.FLEET_FRAMES,
 }
 MODES = ("down", "slow", "empty", "nan", "stale", "duplicate", "half", "reset", "silent_targets", "nonsense")
 
@@ -81,7 +80,8 @@ class FakePrometheus:
         measure = _GAUGES.get(promql) or next(what for text, what in _BY_TEXT.items() if text in promql)
         pods = self._pods()
         told = pods[: len(pods) // 2] if self.mode == "half" else pods
-        rows = [row for pod in told for row in self._rows(measure, pod, len(pods))]
+        per_pod = measure is not Measure.FLEET_FRAMES
+        rows = [row for pod in told for row in self._rows(measure, pod, len(pods))] if per_pod else self._fleet(told)
         value = {"nan": "NaN"}.get(self.mode)
         for _ in range(2 if self.mode == "duplicate" else 1):
             for labels, number in rows:
@@ -92,7 +92,6 @@ class FakePrometheus:
         pipeline = meta["labels"]["media.rtcscale.dev/pipeline"]
         who = {"namespace": meta["namespace"], "pipeline": pipeline, "pod": meta["name"]}
         share = self.sessions / pods
-        frames = 0.0 if self.mode == "reset" else share * FRAMES_PER_SECOND
         if measure is Measure.UP:
             yield who, 0.0 if self.mode == "silent_targets" else 1.0
         elif self.mode == "silent_targets":
@@ -102,12 +101,21 @@ class FakePrometheus:
         elif measure is Measure.GAUGES:
             numbers = {"sessions": share, "sessions_pending": 0, "sessions_capacity": CAPACITY, "draining": 0}
             yield from (({**who, "__name__": f"mediapod_{name}"}, number) for name, number in numbers.items())
-        elif measure is Measure.RECEIVED:
-            yield who, frames
-        elif measure is Measure.ON_TIME:
-            yield {**who, "le": "0.1"}, frames
-        elif measure is Measure.BUCKETS:
-            yield from (({**who, "le": bound}, frames) for bound in ("0.05", "0.1", "+Inf"))
+        elif measure is Measure.POD_FRAMES:
+            yield from (({**who, **le}, self._frames(pods)) for le in ({}, {"le": "0.1"}))
+
+    def _fleet(self, told: list[Json]) -> list[tuple[dict[str, str], float]]:
+        """All frames are on time, so all buckets are equal to the counter, which has no bound."""
+        if not told or self.mode == "silent_targets":
+            return []
+        meta = told[0]["metadata"]
+        who = {"namespace": meta["namespace"], "pipeline": meta["labels"]["media.rtcscale.dev/pipeline"]}
+        frames = self._frames(1) * len(told) / len(self._pods())
+        return [({**who, **le}, frames) for le in ({}, {"le": "0.05"}, {"le": "0.1"}, {"le": "+Inf"})]
+
+    def _frames(self, pods: int) -> float:
+        """Frames a second of each of so many pods."""
+        return 0.0 if self.mode == "reset" else self.sessions * FRAMES_PER_SECOND / pods
 
     def _pods(self) -> list[Json]:
         label = "media.rtcscale.dev/pipeline"

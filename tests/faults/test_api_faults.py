@@ -6,22 +6,14 @@ from faults.api_faults import FAULTS, LONG_FAULTS
 from faults.life import Reference, live, no_fault
 from faults.rig import Rig
 
-BOUNDED = (
-    "conflicts",
-    "throttled",
-    "server_errors",
-    "lost_answers",
-    "stale_reads",
-    "dropped_events",
-    "expired_watches",
-    "etcd_restart",
-)
+BOUNDED = ("conflicts", "throttled", "server_errors", "lost_answers", "stale_reads", "dropped_events")
 
 
 def _bounded(name: str) -> object:
-    return name if name in BOUNDED else pytest.param(name, marks=pytest.mark.soak)
+    return name if name in BOUNDED else pytest.param(name, marks=pytest.mark.soak)  # deleted_in_a_gap is a 410, too
 
 
+@pytest.mark.soak
 def test_a_life_without_a_fault_is_like_the_reference(shared: Rig, reference: Reference) -> None:
     live(shared, reference, no_fault)
 

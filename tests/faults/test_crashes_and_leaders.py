@@ -27,7 +27,8 @@ def test_killed_once_after_write_number_k_for_all_k(make_rig: Callable[..., Rig]
     assert number > 10
 
 
-def test_a_restart_writes_nothing(rig: Rig, reference: Reference) -> None:
+@pytest.mark.soak
+def test_a_graceful_restart_writes_nothing(rig: Rig, reference: Reference) -> None:
     crash_faults.restarted(rig, reference)
 
 

@@ -9,7 +9,7 @@ from faults import world_faults
 from faults.life import Reference
 from faults.rig import Rig
 
-BOUNDED = ("edited_by_hand", "deleted_in_a_gap", "foreign_of_the_same_name", "replaced_before_the_delete")
+BOUNDED = ("edited_by_hand", "deleted_in_a_gap", "replaced_before_the_delete")
 
 
 def _bounded(name: str) -> object:

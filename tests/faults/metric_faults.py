@@ -21,7 +21,7 @@ AUTOSCALING = {
 def prometheus_fails(rig: Rig, modes: Sequence[str]) -> None:
     """Each way in turn, from five busy replicas; then Prometheus works again, and a replica is drained."""
     name = new_name()
-    with FakePrometheus(World(rig.plane.client(), rig.namespace)) as prometheus:
+    with rig.plane.client() as api, FakePrometheus(World(api, rig.namespace)) as prometheus:
         rig.start(f"--prometheus-url={prometheus.url}")
         prometheus.sessions = SESSIONS
         rig.world.pipeline(name, autoscaling=AUTOSCALING, monitoring={"intervalSeconds": 1})

@@ -147,22 +147,23 @@ def late_write(rig: Rig, reference: Reference) -> None:
         status.open()
         leader.wake()
         time.sleep(3.0)
+        one_writer(leader, standby)
     converges(rig, name, reference.edited)
     _two_settled(rig, leader, standby, name)
 
 
 def late_status(rig: Rig, reference: Reference) -> None:
-    """As late_write, with the status."""
+    """As late_write, with the status of an edit that changes no child."""
     leader, standby = _leader_and_standby(rig)
     name = new_name()
     create(rig, name)
     converges(rig, name, reference.created)
     with rig.holding(leader, "mediapipelines", "status") as status:
-        rig.world.change(name, {"sessions": {"maxPerReplica": 3}})
+        rig.world.change(name, {"autoscaling": {"maxReplicas": MOST + 1}})
         eventually(status.arrived.is_set, "the leader's write", oracle="the suite itself")
         leader.pause()
         eventually(standby.leads, "the standby to take over", LEASE_SECONDS + 15)
-        rig.world.change(name, EDIT)
+        rig.world.change(name, EDIT | {"autoscaling": {"maxReplicas": MOST}})
         converges(rig, name, reference.edited)
         status.open()
         time.sleep(1.0)

@@ -67,17 +67,16 @@ def reference_run(rig: Rig) -> Reference:
     return Reference(created, edited, wanted)
 
 
-def live(rig: Rig, reference: Reference, fault: Fault, *, counted: bool = True) -> str:
-    """The life with a fault around its creation and its edit; afterwards all oracles. Returns the pipeline's name."""
+def live(rig: Rig, reference: Reference, fault: Fault, *, only_edit: bool = False) -> None:
+    """The life with a fault around its creation and its edit; afterwards all oracles."""
     name, log_before = new_name(), len(rig.operator.text())
-    with fault(rig):
+    with (no_fault if only_edit else fault)(rig):
         create(rig, name)
     converges(rig, name, reference.created)
     with fault(rig):
         edit(rig, name)
     converges(rig, name, reference.edited)
-    aftermath(rig, name, reference, log_before, counted=counted)
-    return name
+    aftermath(rig, name, reference, log_before)
 
 
 def aftermath(rig: Rig, name: str, reference: Reference, log_before: int = 0, *, counted: bool = True) -> None:

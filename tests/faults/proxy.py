@@ -312,9 +312,12 @@ class FaultProxy:
             self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
             self._started.set()
             await self._stop.wait()
-            for task in self._streams:
+            streams = list(self._streams)
+            for task in streams:
                 task.cancel()
+            await asyncio.gather(*streams, return_exceptions=True)
             await runner.cleanup()
+        await asyncio.sleep(0.3)  # TLS connections end in the background
 
     async def _take(self, request: web.Request) -> web.StreamResponse:
         watch = request.query.get("watch") in ("true", "1")

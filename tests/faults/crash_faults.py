@@ -83,6 +83,21 @@ def killed_after_write(rig: Rig, reference: Reference, number: int) -> bool:
     return struck
 
 
+def killed_before_the_first_number(rig: Rig, reference: Reference) -> None:
+    """Killed between making the Deployment and setting its number, in the mode that never sets another one."""
+    operator, name = rig.start(), new_name()
+    fatal = operator.proxy.rule(
+        lambda call: call.mutates and call.resource == "deployments", then(operator.process.kill)
+    )
+    with fatal:
+        rig.world.pipeline(name, autoscaling={"minReplicas": LEAST, "maxReplicas": MOST, "mode": "Advisory"})
+        eventually(lambda: not operator.alive(), "the kill", oracle="the suite itself")
+    _next_life(rig)
+    eventually(lambda: rig.world.replicas(name) == LEAST, "the initial number of replicas", 20, oracle="O8")
+    quiet(rig)
+    clean_log(rig.operator)
+
+
 def _next_life(rig: Rig) -> None:
     rig.hand_over()
     rig.start()

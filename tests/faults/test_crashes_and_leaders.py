@@ -28,6 +28,11 @@ def test_killed_once_after_write_number_k_for_all_k(make_rig: Callable[..., Rig]
 
 
 @pytest.mark.soak
+def test_killed_between_the_deployment_and_its_first_number(rig: Rig, reference: Reference) -> None:
+    crash_faults.killed_before_the_first_number(rig, reference)
+
+
+@pytest.mark.soak
 def test_a_graceful_restart_writes_nothing(rig: Rig, reference: Reference) -> None:
     crash_faults.restarted(rig, reference)
 

@@ -54,10 +54,9 @@ CASES: dict[str, tuple[str, Scenario]] = {
     "owners_dropped": ("no fault", _life("")),
     "everything_adopted": ("foreign_of_the_same_name", _world("foreign_of_the_same_name")),
     "replicas_in_manifest": ("no fault", _life("")),
-    "first_number_forgotten": ("killed_after_each_write", crash_faults.killed_after_each_write),
+    "first_number_forgotten": ("killed_before_the_first_number", crash_faults.killed_before_the_first_number),
     "lowered_blindly": ("prometheus_fails", _blind),
     "created_unseen": ("foreign_of_the_same_name", _world("foreign_of_the_same_name")),
-    "conflicts_fatal": ("conflicts", _life("conflicts")),
     "memory_leaked": ("churn", _churned),
 }
 

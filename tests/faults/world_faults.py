@@ -125,6 +125,7 @@ def foreign_of_the_same_name(rig: Rig, reference: Reference) -> None:
     version = rig.world.create("ServiceAccount", account)["metadata"]["resourceVersion"]
     create(rig, name)
     eventually(lambda: rig.world.replicas(name) == LEAST, "the rest to be there")
+    _unchanged(rig, "ServiceAccount", name, version)
     eventually(lambda: "belongs" in (text := str(rig.world.status(name))) or "does not own" in text, "the reason")
     quiet(rig)
     _unchanged(rig, "ServiceAccount", name, version)

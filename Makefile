@@ -8,7 +8,7 @@ DEVICE ?= Simulated
 PYTEST := $(BIN)/python -m pytest -q
 FAST_TESTS := tests/unit tests/property tests/golden
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-controls test test-fast lint generate bench-effects clean
+.PHONY: help demo demo-controls test test-fast soak lint generate bench-effects clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ test: lint ## Everything: lint, unit, property, golden, chart, media, end to end
 
 test-fast: $(VENV)/test.stamp ## What needs no processes and no network: unit, property, golden
 	$(PYTEST) $(FAST_TESTS)
+
+soak: $(VENV)/test.stamp ## Everything that takes minutes: all faults for their full time, kills after every write, mutants
+	$(PYTEST) tests -m soak
 
 lint: $(VENV)/test.stamp ## ruff, mypy --strict, layers, generated files
 	@$(BIN)/ruff format --check .

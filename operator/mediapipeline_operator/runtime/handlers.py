@@ -66,6 +66,7 @@ class PipelineWatch:
 
         def body() -> None:
             try:
+                theirs.set_exception_handler(_task_failed)
                 with asyncio.Runner(loop_factory=lambda: theirs) as runner:
                     runner.run(self._operator(ours, stop))
             except Exception as error:  # noqa: BLE001  whatever ends kopf, it is started again
@@ -111,6 +112,11 @@ class PipelineWatch:
             loop.call_soon_threadsafe(self._on_event, event["type"], dict(event["object"]))
 
         return registry
+
+
+def _task_failed(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A task of kopf's that failed after kopf had ended: one line, no trace."""
+    log.info("watch_task_failed", kind=labels.KIND, error=repr(context.get("exception") or context.get("message")))
 
 
 def _connection(credentials: Credentials) -> kopf.ConnectionInfo:

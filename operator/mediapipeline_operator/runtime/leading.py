@@ -18,6 +18,7 @@ from mediapipeline_operator.runtime.observer import Observer
 from mediapipeline_operator.runtime.pipelines import Pipelines
 from mediapipeline_operator.runtime.queue import WorkQueue
 from mediapipeline_operator.runtime.reconciler import Reconciler, Tools
+from mediapipeline_operator.runtime.relisting import Relisting
 from mediapipeline_operator.runtime.scaler import Scaler, SignalReader
 from mediapipeline_operator.runtime.settings import Settings
 from mediapipeline_operator.shell.clock import Clock
@@ -55,7 +56,9 @@ class Term:
         self._reconciler = Reconciler(self._tools())
         self._queue = WorkQueue(self._reconciler.reconcile, settings.workers, clock, metrics)
         self._scaler = Scaler(outside.reader, self._pipelines, self._queue.add, settings.tick_seconds, clock, metrics)
-        self._watch = PipelineWatch(outside.credentials, settings.watched_namespaces, self.seen, clock)
+        namespaces = settings.watched_namespaces
+        self._relisting = Relisting(outside.transport, namespaces, self._pipelines, self.seen, settings.resync_seconds)
+        self._watch = PipelineWatch(outside.credentials, namespaces, self.seen, clock)
 
     async def run(self) -> None:
         """Until cancelled. Passes start when the caches of the children are full."""
@@ -63,6 +66,7 @@ class Term:
             await asyncio.sleep(0.05)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch.run(), name="watch")
+            group.create_task(self._relisting.run(), name="relisting")
             group.create_task(self._queue.run(), name="queue")
             group.create_task(self._scaler.run(), name="scaler")
 

@@ -135,17 +135,21 @@ class Reconciler:
         since_write = now - remembered.status_written
         if not write_due(pipeline.status, body, since_write, self._tools.measurements_every_seconds):
             return
-        await self._put_status(pipeline.key, pipeline.uid, body)
+        await self._put_status(pipeline, body)
         remembered.status_written = now
 
-    async def _put_status(self, key: Key, uid: str, body: Mapping[str, Any]) -> None:
-        """A pipeline that went away meanwhile is forgotten: its deletion may have been missed by the watch."""
-        tools = self._tools
+    async def _put_status(self, about: MediaPipeline | Unreadable, body: Mapping[str, Any]) -> None:
+        """A pipeline that went away or changed meanwhile is looked at: the watch may have missed it."""
+        tools, key = self._tools, about.key
         try:
-            live = await tools.writer.apply_status(key.namespace, key.name, uid, body)
+            live = await tools.writer.apply_status(key.namespace, key.name, about.uid, about.resource_version, body)
         except (NotFoundError, ConflictError) as error:
-            self._drop(key, uid, str(error))
-            return
+            newer = await tools.observer.pipeline(key)
+            if newer is None:
+                self._drop(key, about.uid, str(error))
+                return
+            tools.pipelines.put(newer)
+            raise
         tools.metrics.writes.labels("MediaPipeline", "status").inc()
         tools.pipelines.put(live)
 
@@ -156,7 +160,7 @@ class Reconciler:
             return
         for note in announcements(unreadable.status, body):
             self._announce(unreadable.key, unreadable.uid, note)
-        await self._put_status(unreadable.key, unreadable.uid, body)
+        await self._put_status(unreadable, body)
 
     def _explain(self, key: Key, outcome: Outcome) -> None:
         write = log.info if outcome.log_due else log.debug

@@ -27,21 +27,18 @@ class ClusterCache:
         on_change: Callable[[set[PipelineName]], None],
         on_availability: Callable[[], None],
         clock: Clock,
+        resync_seconds: float,
     ) -> None:
         self._children: dict[str, Store[ChildState]] = {kind.name: Store() for kind in CHILD_KINDS}
         self._pods: Store[PodState] = Store()
         scopes = tuple(namespaces) or (None,)
         self._informers: list[Informer[ChildState] | Informer[PodState]] = []
+        told = (on_change, on_availability, clock, resync_seconds)
         for scope in scopes:
             self._informers += [
-                Informer(
-                    transport, kind, scope, self._children[kind.name], child_state, on_change, on_availability, clock
-                )
-                for kind in CHILD_KINDS
+                Informer(transport, kind, scope, self._children[kind.name], child_state, *told) for kind in CHILD_KINDS
             ]
-            self._informers.append(
-                Informer(transport, POD, scope, self._pods, pod_state, on_change, on_availability, clock)
-            )
+            self._informers.append(Informer(transport, POD, scope, self._pods, pod_state, *told))
 
     async def run(self) -> None:
         """Keeps all caches current until cancelled."""

@@ -75,6 +75,7 @@ MEDIAPIPELINE_OPERATOR_MEDIAPOD_IMAGE: "{{ .Values.mediapod.image.repository }}:
 MEDIAPIPELINE_OPERATOR_NAMESPACES: {{ join "," .Values.namespaces | quote }}
 MEDIAPIPELINE_OPERATOR_SERVICE_MONITOR_LABELS: {{ include "operator.pairs" .Values.prometheus.serviceMonitorLabels | quote }}
 MEDIAPIPELINE_OPERATOR_MONITORING_NAMESPACE: {{ .Values.prometheus.namespace | quote }}
+MEDIAPIPELINE_OPERATOR_MAX_CONCURRENT_ROLLOUTS: {{ .Values.rollouts.maxConcurrent | quote }}
 MEDIAPIPELINE_OPERATOR_TICK_SECONDS: {{ .Values.scaling.tickSeconds | quote }}
 MEDIAPIPELINE_OPERATOR_LEASE_NAMESPACE: {{ .Release.Namespace | quote }}
 MEDIAPIPELINE_OPERATOR_LEASE_NAME: {{ .Values.fullnameOverride | quote }}

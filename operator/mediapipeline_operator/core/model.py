@@ -104,6 +104,7 @@ class Snapshot:
     signals: Signals | None  # None: nothing has been measured since this process leads
     memory: Memory
     now: datetime
+    rollout_slot: bool = False  # a template that changed without the spec may roll out now
 
     @property
     def deployment(self) -> DeploymentState | None:
@@ -148,6 +149,7 @@ class Findings:
     refused: Mapping[ChildRef, str] = field(default_factory=dict)  # objects in the way that are not ours
     waiting: tuple[ChildRef, ...] = ()  # children of a deleted predecessor, or being deleted
     failed: Mapping[ChildRef, str] = field(default_factory=dict)  # writes that the API server rejected
+    queued: bool = False  # the operator's own template is newer, and waits for its turn to roll out
 
 
 @dataclass(frozen=True, slots=True)

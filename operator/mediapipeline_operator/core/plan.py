@@ -25,6 +25,7 @@ from mediapipeline_operator.core.model import (
 )
 from mediapipeline_operator.core.observed import workload_facts
 from mediapipeline_operator.core.resources import BuildSettings, desired, initial_replicas
+from mediapipeline_operator.core.rollouts import waits_for_slot
 from mediapipeline_operator.core.scaling.decide import decide
 from mediapipeline_operator.core.scaling.model import Action, MarkDraining, SetReplicas
 from mediapipeline_operator.core.scaling.outcome import Outcome
@@ -107,15 +108,19 @@ def _wanted(snapshot: Snapshot, settings: BuildSettings) -> tuple[_Wanted, ...]:
 def _findings(snapshot: Snapshot, wanted: Sequence[_Wanted]) -> Findings:
     refused: dict[ChildRef, str] = {}
     waiting: list[ChildRef] = []
+    queued = False
     for want in wanted:
         child = snapshot.children.get(want.ref)
-        if child is None or (is_ours(child, snapshot.pipeline) and not child.deleting):
+        if child is None:
+            continue
+        if is_ours(child, snapshot.pipeline) and not child.deleting:
+            queued |= _drifted(snapshot, want, child) and waits_for_slot(snapshot, want.ref, want.digest)
             continue
         if child.deleting or is_predecessors(child, snapshot.pipeline):
             waiting.append(want.ref)
         else:
             refused[want.ref] = _refusal(want.ref, child)
-    return Findings(refused=refused, waiting=tuple(waiting))
+    return Findings(refused=refused, waiting=tuple(waiting), queued=queued)
 
 
 def _refusal(ref: ChildRef, child: ChildState) -> str:
@@ -131,7 +136,7 @@ def _applies(snapshot: Snapshot, wanted: Sequence[_Wanted], findings: Findings) 
         child = snapshot.children.get(want.ref)
         if child is None:
             yield Apply(want.ref, want.manifest, want.digest, None)
-        elif _drifted(snapshot, want, child):
+        elif _drifted(snapshot, want, child) and not waits_for_slot(snapshot, want.ref, want.digest):
             yield Apply(want.ref, want.manifest, want.digest, child.resource_version)
 
 

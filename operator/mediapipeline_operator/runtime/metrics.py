@@ -62,6 +62,10 @@ class Metrics:
         )
         self.leader = Gauge(f"{prefix}leader", "1 while this process leads.", registry=self.registry)
         self.pipelines = Gauge(f"{prefix}pipelines", "MediaPipelines that are looked after.", registry=self.registry)
+        self.template_rollouts = Gauge(
+            f"{prefix}template_rollouts", "Rollouts that no spec asked for, by state: running or waiting.", ["state"],
+            registry=self.registry,
+        )  # fmt: skip
         self.writes = Counter(f"{prefix}writes", "Writes to the API server.", ["kind", "verb"], registry=self.registry)
         self.tick_seconds = Histogram(
             "mediapipeline_autoscaler_tick_seconds", "Duration of the batch of queries.", registry=self.registry

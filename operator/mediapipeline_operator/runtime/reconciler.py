@@ -16,6 +16,7 @@ from mediapipeline_operator.api.reasons import EventReason
 from mediapipeline_operator.core.model import Apply, EventNote, Memory, Plan, Snapshot
 from mediapipeline_operator.core.plan import plan
 from mediapipeline_operator.core.resources import BuildSettings
+from mediapipeline_operator.core.rollouts import template_rolls_out
 from mediapipeline_operator.core.scaling.model import Signals
 from mediapipeline_operator.core.scaling.outcome import Outcome
 from mediapipeline_operator.core.scaling.state import ScalingState
@@ -25,6 +26,7 @@ from mediapipeline_operator.runtime.metrics import Metrics
 from mediapipeline_operator.runtime.observer import Observer
 from mediapipeline_operator.runtime.pipelines import Pipelines, Unreadable
 from mediapipeline_operator.runtime.queue import PassIncompleteError
+from mediapipeline_operator.runtime.rollouts import RolloutTurns
 from mediapipeline_operator.shell.clock import Clock
 from mediapipeline_operator.shell.cluster.errors import ClusterError, ConflictError, NotFoundError, NotLeaderError
 from mediapipeline_operator.shell.cluster.writer import Writer
@@ -46,6 +48,7 @@ class Tools:
     events: EventPoster
     metrics: Metrics
     clock: Clock
+    rollouts: RolloutTurns
     build: BuildSettings
     tick_seconds: float
     signals: Callable[[Key], Signals | None]
@@ -106,6 +109,9 @@ class Reconciler:
         tools = self._tools
         snapshot = tools.observer.snapshot(pipeline, memory, tools.signals(pipeline.key))
         wanted = plan(snapshot, tools.build, tick_seconds=tools.tick_seconds)
+        if wanted.findings.queued and tools.rollouts.take(pipeline.key):
+            snapshot = replace(snapshot, rollout_slot=True)
+            wanted = plan(snapshot, tools.build, tick_seconds=tools.tick_seconds)
         closer = snapshot
         if _creates(wanted):
             closer = await tools.observer.with_live(closer, [apply.ref for apply in _creates(wanted)])
@@ -124,6 +130,7 @@ class Reconciler:
         refreshed = tools.observer.snapshot(pipeline, remembered.memory, snapshot.signals)
         after = replace(refreshed, children={**snapshot.children, **refreshed.children}, now=snapshot.now)
         findings = replace(wanted.findings, failed=done.failed)
+        tools.rollouts.note(pipeline.key, rolling=template_rolls_out(after), waiting=findings.queued)
         body = status(after, findings, outcome, tools.build)
         for note in (*wanted.notes(done.scaled, done.failed), *announcements(pipeline.status, body)):
             self._announce(pipeline.key, pipeline.uid, note)
@@ -185,6 +192,7 @@ class Reconciler:
 
     def _forget(self, key: Key) -> None:
         self._remembered.pop(key, None)
+        self._tools.rollouts.forget(key)
         self._tools.metrics.gauges.forget(key)
 
 

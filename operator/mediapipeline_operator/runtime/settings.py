@@ -46,6 +46,12 @@ class Settings(BaseSettings):
     tick_seconds: float = Field(default=10.0, ge=0.5, le=60.0, description="Time between two scaling ticks.")
     workers: int = Field(default=8, ge=1, le=64, description="Pipelines that are worked on at a time.")
     request_timeout_seconds: float = Field(default=5.0, ge=1.0, le=30.0, description="Limit of one API request.")
+    max_concurrent_rollouts: int = Field(
+        default=5,
+        ge=1,
+        le=1000,
+        description="Pipelines that roll out at a time when the operator, and not a spec, changes their pods.",
+    )
     lease_namespace: str = Field(default="", description="Namespace of the Lease; empty: the operator's own.")
     lease_name: str = Field(default="mediapipeline-operator", description="Name of the Lease.")
     lease_duration_seconds: float = Field(

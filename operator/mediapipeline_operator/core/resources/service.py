@@ -2,6 +2,7 @@
 
 from mediapipeline_operator.api import labels
 from mediapipeline_operator.api.pipeline import MediaPipeline
+from mediapipeline_operator.api.spec import Profile
 from mediapipeline_operator.core.resources.frame import child, metadata
 from mediapipeline_operator.core.resources.settings import Manifest
 
@@ -19,6 +20,9 @@ def signalling_service(pipeline: MediaPipeline) -> Manifest:
         "selector": labels.selector(pipeline.key.name),
         "ports": [{"name": "http", "port": labels.HTTP_PORT, "targetPort": "http", "protocol": "TCP"}],
     }
+    if pipeline.spec.profile is Profile.VOICE:
+        # A voice client that reconnects finds its session's pod again.
+        spec["sessionAffinity"] = "ClientIP"
     return child("v1", "Service", meta, spec=spec)
 
 

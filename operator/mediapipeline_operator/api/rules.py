@@ -120,7 +120,7 @@ RULES = (
     ),
     Rule(
         _SPEC,
-        f"size({_PORTS}) == 0 || {_LAST} - {_FIRST} + 1 >= self.sessions.maxPerReplica",
+        f"size({_PORTS}) == 0 || {_LAST} < {_FIRST} || {_LAST} - {_FIRST} + 1 >= self.sessions.maxPerReplica",
         "portRange must have a port for each session: widen it or lower sessions.maxPerReplica",
         "networking.media.portRange",
     ),

@@ -1,7 +1,7 @@
-"""Rollouts that no spec asked for: an upgrade of the operator, or a setting of it, changes the template of every pipeline.
+"""Rollouts that no spec asked for: an upgrade of the operator, or a setting of it, changes every pipeline's template.
 
-These wait for each other, a few pipelines at a time; a change of a spec never waits. Which is which follows from what is
-in the cluster alone, so a restart in the middle changes nothing.
+These wait for each other, a few pipelines at a time; a change of a spec never waits. Which is which follows from what
+is in the cluster alone, so a restart in the middle changes nothing.
 """
 
 from __future__ import annotations

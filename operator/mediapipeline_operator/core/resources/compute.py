@@ -13,8 +13,8 @@ _DEFAULTS: dict[Device, dict[str, dict[str, str]]] = {
     Device.CPU: {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "2Gi"}},
     Device.SIMULATED: {"requests": {"cpu": "200m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
 }
-# Limits equal to requests: the Guaranteed class, whose pods are the last to be evicted. One core carries Opus echoes far
-# below its limit, so the CFS does not throttle it.
+# Limits equal to requests: the Guaranteed class, evicted last. One core carries Opus echoes far below its limit, so the
+# CFS does not throttle it.
 _VOICE = {"requests": {"cpu": "1", "memory": "2Gi"}, "limits": {"cpu": "1", "memory": "2Gi"}}
 _SUFFIXES = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9}
 _QUANTITY = re.compile(r"^([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)([numkMG]?)$")

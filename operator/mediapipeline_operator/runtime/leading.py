@@ -115,4 +115,5 @@ class Term:
             build=outside.settings.build(),
             tick_seconds=outside.settings.tick_seconds,
             signals=lambda key: self._scaler.signals(key),
+            decided=lambda key: self._scaler.decided(key),
         )

@@ -65,12 +65,13 @@ def test_a_new_pipeline_never_waits(snapshot_of: Build) -> None:
 
 def test_an_edited_deployment_is_repaired_at_once(snapshot_of: Build) -> None:
     snapshot = snapshot_of(pipeline={"status": SETTLED})
-    converged = plan(snapshot, BEFORE, tick_seconds=10).converged
+    expected = plan(snapshot, BEFORE, tick_seconds=10).expected
+    assert expected is not None
     edited = replace(snapshot.children[DEPLOYMENT], digest="edited")
     known = replace(
         snapshot,
         children={**snapshot.children, DEPLOYMENT: edited},
-        memory=Memory(state=ScalingState(), converged=converged),
+        memory=Memory(state=ScalingState(), converged=expected.digests),
     )
     assert applied(known, BEFORE) == ["Deployment"]
 

@@ -1,5 +1,7 @@
 """The two Services: one for clients (signalling), one headless for the operator, Prometheus and peers."""
 
+from typing import Any
+
 from mediapipeline_operator.api import labels
 from mediapipeline_operator.api.pipeline import MediaPipeline
 from mediapipeline_operator.api.spec import Profile
@@ -15,7 +17,7 @@ def signalling_service(pipeline: MediaPipeline) -> Manifest:
     meta = metadata(pipeline, labels.COMPONENT_SIGNALLING)
     if wanted.annotations:
         meta["annotations"] = dict(sorted(wanted.annotations.items()))
-    spec = {
+    spec: dict[str, Any] = {
         "type": wanted.type,
         "selector": labels.selector(pipeline.key.name),
         "ports": [{"name": "http", "port": labels.HTTP_PORT, "targetPort": "http", "protocol": "TCP"}],

@@ -114,6 +114,7 @@ class Term:
             rollouts=self._rollouts,
             build=outside.settings.build(),
             tick_seconds=outside.settings.tick_seconds,
+            measurements_every_seconds=outside.settings.measurements_every_seconds,
             signals=lambda key: self._scaler.signals(key),
             decided=lambda key: self._scaler.decided(key),
         )

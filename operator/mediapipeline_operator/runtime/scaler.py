@@ -58,7 +58,8 @@ class Scaler:
 
     def notice(self, key: Key) -> None:
         """A pipeline was seen: one without measurements gets them soon."""
-        if key not in self._signals:
+        pipeline = self._pipelines.get(key)
+        if key not in self._signals and isinstance(pipeline, MediaPipeline) and _needs_decisions(pipeline):
             self._early.set()
 
     def decided(self, key: Key) -> None:

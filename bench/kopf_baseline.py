@@ -1,7 +1,7 @@
 """What one would write with kopf in an afternoon: create, update and resume handlers, and a timer.
 
 It makes the same children from the same manifests. A missing child is created, an update applies all of them, and the
-timer asks Prometheus for the pipeline's p95 every ten seconds. Progress goes to the file of KOPF_BASELINE_PROGRESS.
+timer asks Prometheus for the pipeline's p95 at every tick. Progress goes to the file of KOPF_BASELINE_PROGRESS.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from mediapipeline_operator.runtime.settings import load_settings
 
 RESOURCE = (labels.GROUP, labels.VERSION, labels.PLURAL)
 PROGRESS = Path(os.environ["KOPF_BASELINE_PROGRESS"])
+TICK_SECONDS = float(os.environ["KOPF_BASELINE_TICK_SECONDS"])
 PROMETHEUS = os.environ["KOPF_BASELINE_PROMETHEUS"]
 SETTINGS = load_settings([]).build()
 P95 = "histogram_quantile(0.95, sum by (le) (rate(mediapod_frame_age_seconds_bucket{{{}}}[20s])))"
@@ -61,7 +62,7 @@ def update(body: kopf.Body, **_: Any) -> None:
     _count("updated", body)
 
 
-@kopf.timer(*RESOURCE, interval=10)
+@kopf.timer(*RESOURCE, interval=TICK_SECONDS)
 def scale(body: kopf.Body, **_: Any) -> None:
     if body["spec"].get("paused"):
         return
@@ -74,7 +75,10 @@ def _count(what: str, body: kopf.Body) -> None:
     with _lock:
         _counts[what] += 1
         _seen.add(body["metadata"]["name"])
-        PROGRESS.write_text(json.dumps({**_counts, "seen": len(_seen)}))
+        text = json.dumps({**_counts, "seen": len(_seen)})
+        new = PROGRESS.with_suffix(".new")
+        new.write_text(text)
+        new.replace(PROGRESS)
 
 
 def _apply(manifest: dict[str, Any]) -> None:

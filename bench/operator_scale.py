@@ -4,6 +4,7 @@ A real kube-apiserver with etcd runs alone: no node, no controllers. See scale_c
 grow in one cluster; at each the operator is measured first, then the baseline.
 
     python bench/operator_scale.py [--sizes 500,2000,5000] [--seconds 20] [--no-peer]
+    python bench/operator_scale.py --sizes 100 --seconds 5 --tick-seconds 2      # about two minutes
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from rich.console import Console
 from rich.table import Table
 from scale_cluster import PODS_EACH, ScaleCluster, pipeline
 from scale_prometheus import FakePrometheus
-from scale_subjects import BATCHES, TICKS, Baseline, Ours, Subject, until
+from scale_subjects import BATCHES, TICKS, Baseline, Ours, Place, Subject, until
 
 from devcluster.binaries import CONTROL_PLANE, crd_manifests, ensure
 from devcluster.controlplane import ControlPlane
@@ -50,7 +51,6 @@ KINDS = (
     "ingresses", "servicemonitors", "pods", "events",
 )  # fmt: skip
 CHANGES_PER_SECOND = 50
-TICK_SECONDS = 10.0
 LONGEST_SECONDS = 900.0
 TARGETS = {  # of issue and design, at 5,000 pipelines
     "restart": 20.0, "writes": 0.0, "memory": 600.0, "applied": 1.0, "idle": 2.0, "tick": 3.0, "failover": 20.0,
@@ -64,18 +64,27 @@ Values = dict[str, float | None]
 class Rig:
     """The cluster, the fake Prometheus and the objects, and how to ask the API server what was written."""
 
-    def __init__(self, cluster: ScaleCluster, transport: Transport, prometheus: FakePrometheus, folder: Path) -> None:
+    def __init__(
+        self,
+        cluster: ScaleCluster,
+        transport: Transport,
+        prometheus: FakePrometheus,
+        folder: Path,
+        tick_seconds: float,
+    ) -> None:
         self.cluster = cluster
         self.transport = transport
         self.prometheus = prometheus
         self.folder = folder
+        self.tick_seconds = tick_seconds
         self.kubeconfig = Path(os.environ["KUBECONFIG"])
         self._started = 0
 
     def start(self, kind: type[Ours] | type[Baseline]) -> Any:
         """Starts one more process."""
         self._started += 1
-        return kind(self.folder, self._started, self.kubeconfig, NAMESPACE, self.prometheus.url)
+        place = Place(self.folder, self._started, self.kubeconfig, NAMESPACE, self.prometheus.url, self.tick_seconds)
+        return kind(place)
 
     async def writes(self) -> int:
         """Mutating requests about pipelines, children, pods and events that the API server has answered so far."""
@@ -95,7 +104,7 @@ class Rig:
             before, last = last, await self.writes()
             return before == last
 
-        await until(quiet, "an end of all writes", seconds, poll_seconds=1.3 * TICK_SECONDS)
+        await until(quiet, "an end of all writes", seconds, poll_seconds=1.3 * self.tick_seconds)
 
 
 def _is_write(line: str) -> bool:
@@ -137,7 +146,7 @@ async def _restart(rig: Rig, kind: type[Ours] | type[Baseline], size: int) -> tu
     before = await rig.writes()
     subject = rig.start(kind)
     seconds = await _all_handled(subject, size)
-    await asyncio.sleep(2.5 * TICK_SECONDS)
+    await asyncio.sleep(2.5 * rig.tick_seconds)
     writes = await rig.writes() - before
     return {"restart": seconds, "writes": float(writes), "memory": subject.process.memory_megabytes()}, subject
 
@@ -146,11 +155,11 @@ async def _tick(rig: Rig, subject: Subject, size: int) -> Values:
     """Means over about four ticks."""
     if not isinstance(subject, Ours):
         asked = len(rig.prometheus.asked)
-        await asyncio.sleep(2 * TICK_SECONDS)
+        await asyncio.sleep(2 * rig.tick_seconds)
         return {"queries": (len(rig.prometheus.asked) - asked) / 2}
     before = [await subject.metric(name, part) for name in (TICKS, BATCHES) for part in ("_sum", "_count")]
     asked = len(rig.prometheus.asked)
-    await asyncio.sleep(4 * TICK_SECONDS)
+    await asyncio.sleep(4 * rig.tick_seconds)
     after = [await subject.metric(name, part) for name in (TICKS, BATCHES) for part in ("_sum", "_count")]
     ticks, tick_count, batches, batch_count = (late - early for late, early in zip(after, before, strict=True))
     return {
@@ -220,7 +229,7 @@ async def _failover(rig: Rig, leader: Ours, size: int) -> Values:
     for name in ("failover", "graceful"):
         successor = rig.start(Ours)
         try:
-            await asyncio.sleep(3 * TICK_SECONDS if size > 1000 else TICK_SECONDS)  # its caches fill
+            await asyncio.sleep(10.0 + size / 250)  # its caches fill
             started = asyncio.get_running_loop().time()
             leader.process.kill() if name == "failover" else leader.process.stop()
             asked = len(rig.prometheus.asked)
@@ -252,7 +261,7 @@ async def _idle(rig: Rig, kind: type[Ours] | type[Baseline], size: int, seconds:
 
 
 @asynccontextmanager
-async def rig_of(folder: Path) -> AsyncIterator[Rig]:
+async def rig_of(folder: Path, tick_seconds: float) -> AsyncIterator[Rig]:
     """A cluster without controllers, with our CRD and ServiceMonitors."""
     plane = ControlPlane(folder / "cluster", ensure(CONTROL_PLANE))
     await asyncio.to_thread(plane.start)
@@ -266,7 +275,7 @@ async def rig_of(folder: Path) -> AsyncIterator[Rig]:
         transport = Transport(load_credentials(), request_timeout_seconds=60.0, user_agent="bench")
         async with transport:
             cluster = ScaleCluster(transport, load_settings([]).build(), NAMESPACE)
-            yield Rig(cluster, transport, prometheus, folder)
+            yield Rig(cluster, transport, prometheus, folder, tick_seconds)
         await prometheus.close()
     finally:
         await asyncio.to_thread(plane.stop)
@@ -330,20 +339,22 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
 
 
-async def run(sizes: list[int], seconds: float, folder: Path, *, with_peer: bool) -> list[dict[str, Any]]:
+async def run(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     """All measurements, size by size."""
     found: list[dict[str, Any]] = []
     spec = MediaPipelineSpec.model_validate(pipeline("any")["spec"])
     console = Console()
-    async with rig_of(folder) as rig:
-        for size in sizes:
+    async with rig_of(folder, arguments.tick_seconds) as rig:
+        for size in sorted(int(size) for size in arguments.sizes.split(",")):
             console.print(f"{size} pipelines: writing them and {PODS_EACH * size} pods ...")
             await rig.cluster.grow(size)
             rig.prometheus.serve(size, spec)
             console.print(f"{size} pipelines: measuring the operator ...")
-            ours = await measured(rig, Ours, seconds)
+            ours = await measured(rig, Ours, arguments.seconds)
             console.print(f"{size} pipelines: measuring the baseline ...")
-            peer, note = await _peer(rig, seconds) if with_peer else (None, "the baseline was left out")
+            peer, note = (
+                await _peer(rig, arguments.seconds) if not arguments.no_peer else (None, "the baseline was left out")
+            )
             found += rows(size, ours, peer, note)
     return found
 
@@ -388,10 +399,10 @@ def main() -> None:
     parser.add_argument("--sizes", default="500,2000,5000", help="numbers of pipelines, growing")
     parser.add_argument("--no-peer", action="store_true", help="leave the baseline out")
     parser.add_argument("--seconds", type=float, default=20.0, help="length of the phases with changes and without")
+    parser.add_argument("--tick-seconds", type=float, default=10.0, help="time between two scaling ticks, for both")
     arguments = parser.parse_args()
-    sizes = sorted(int(size) for size in arguments.sizes.split(","))
     with tempfile.TemporaryDirectory(prefix="bench-operator-") as folder:
-        found = asyncio.run(run(sizes, arguments.seconds, Path(folder), with_peer=not arguments.no_peer))
+        found = asyncio.run(run(arguments, Path(folder)))
     OUTPUT.parent.mkdir(parents=True, exist_ok=True)
     OUTPUT.write_text(json.dumps(report(found), indent=1) + "\n")
     show(found)

@@ -9,6 +9,7 @@ import socket
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -18,6 +19,18 @@ FIRST_PASSES = "mediapipeline_operator_first_passes"
 LEADER = "mediapipeline_operator_leader"
 TICKS = "mediapipeline_autoscaler_tick_seconds"
 BATCHES = "mediapipeline_autoscaler_batch_seconds"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a process runs, and with what."""
+
+    folder: Path
+    number: int
+    kubeconfig: Path
+    namespace: str
+    prometheus: str
+    tick_seconds: float
 
 
 class Subject(ABC):
@@ -34,17 +47,18 @@ class Subject(ABC):
 class Ours(Subject):
     """The operator of this repository."""
 
-    def __init__(self, folder: Path, number: int, kubeconfig: Path, namespace: str, prometheus: str) -> None:
+    def __init__(self, place: Place) -> None:
         self._port = free_port()
         flags = (
             f"--health-port={self._port}",
-            f"--lease-namespace={namespace}",
-            f"--prometheus-url={prometheus}",
+            f"--lease-namespace={place.namespace}",
+            f"--prometheus-url={place.prometheus}",
+            f"--tick-seconds={place.tick_seconds}",
             "--log-level=INFO",
         )
-        environment = {"KUBECONFIG": str(kubeconfig), "POD_IP": "127.0.0.1"}
+        environment = {"KUBECONFIG": str(place.kubeconfig), "POD_IP": "127.0.0.1"}
         command = [sys.executable, "-m", "mediapipeline_operator", *flags]
-        super().__init__(Measured(command, environment, folder / f"operator-{number}.log"))
+        super().__init__(Measured(command, environment, place.folder / f"operator-{place.number}.log"))
 
     async def handled(self) -> int:
         return int(await self.metric(FIRST_PASSES))
@@ -69,16 +83,17 @@ class Ours(Subject):
 class Baseline(Subject):
     """The plain kopf operator."""
 
-    def __init__(self, folder: Path, number: int, kubeconfig: Path, namespace: str, prometheus: str) -> None:
-        self._progress = folder / f"kopf-{number}.json"
+    def __init__(self, place: Place) -> None:
+        self._progress = place.folder / f"kopf-{place.number}.json"
         script = Path(__file__).with_name("kopf_baseline.py")
-        command = [sys.executable, "-m", "kopf", "run", "--standalone", f"--namespace={namespace}", "--quiet"]
+        command = [sys.executable, "-m", "kopf", "run", "--standalone", f"--namespace={place.namespace}", "--quiet"]
         environment = {
-            "KUBECONFIG": str(kubeconfig),
+            "KUBECONFIG": str(place.kubeconfig),
             "KOPF_BASELINE_PROGRESS": str(self._progress),
-            "KOPF_BASELINE_PROMETHEUS": prometheus,
+            "KOPF_BASELINE_PROMETHEUS": place.prometheus,
+            "KOPF_BASELINE_TICK_SECONDS": str(place.tick_seconds),
         }
-        super().__init__(Measured([*command, str(script)], environment, folder / f"kopf-{number}.log"))
+        super().__init__(Measured([*command, str(script)], environment, place.folder / f"kopf-{place.number}.log"))
 
     async def handled(self) -> int:
         return self.count("seen")

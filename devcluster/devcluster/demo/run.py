@@ -97,7 +97,9 @@ class Demo:
 
     def _play(self, cluster: LocalCluster, pipeline: Mapping[str, Any], steps: Steps) -> None:
         stages = yaml.safe_load(self.options.example.read_text().split("\n---")[-1])["spec"]["pipeline"]["stages"]
-        with LoadProcess(_service_url(cluster, pipeline), cluster.data_dir, stages) as load:
+        meta = pipeline["metadata"]
+        url = cluster.service_url(meta["namespace"], meta["name"])
+        with LoadProcess(url, cluster.data_dir, stages) as load:
             began = time.time()
             with (
                 Live(console=self.console, refresh_per_second=2) if self.console.is_terminal else nullcontext() as live
@@ -109,7 +111,7 @@ class Demo:
             with steps.step("sessions closed, counters settled"):
                 time.sleep(QUIET_SECONDS)
         totals = load.report()["totals"]
-        self.frames = frame_facts(pipeline["metadata"]["name"], lambda promql: _number(cluster, promql), totals)
+        self.frames = frame_facts(meta["name"], lambda promql: _number(cluster, promql), totals)
 
     def _watch(self, cluster: LocalCluster, pipeline: Mapping[str, Any], load: LoadProcess, live: Live | None) -> Story:
         story, began, broken = begin(self.plan), time.monotonic(), False
@@ -121,7 +123,7 @@ class Demo:
             if story.phase is Phase.OVERLOAD and not broken:
                 broken = True
                 break_it(cluster, self.options.control)
-            seen = observe(time.monotonic() - began, cluster.get(_path(pipeline)), load.status())
+            seen = _seen(cluster, pipeline, time.monotonic() - began, load.status())
             story = self._look(story, seen, live)
             time.sleep(1)
         return story
@@ -158,20 +160,14 @@ def scrape_seconds(options: DemoOptions) -> int:
     return int(pipeline["spec"].get("monitoring", {}).get("intervalSeconds", 5))
 
 
-def _path(pipeline: Mapping[str, Any]) -> str:
+def _seen(cluster: LocalCluster, pipeline: Mapping[str, Any], seconds: float, load: LoadStatus) -> Observation:
     meta = pipeline["metadata"]
-    return f"/apis/media.rtcscale.dev/v1alpha1/namespaces/{meta['namespace']}/mediapipelines/{meta['name']}"
+    return observe(seconds, cluster.pipeline(meta["namespace"], meta["name"]), load)
 
 
 def _ready(cluster: LocalCluster, pipeline: Mapping[str, Any]) -> bool:
-    conditions = observe(0, cluster.get(_path(pipeline)), LoadStatus()).conditions
+    conditions = _seen(cluster, pipeline, 0, LoadStatus()).conditions
     return bool(conditions.get("Ready", {}).get("status") == "True")
-
-
-def _service_url(cluster: LocalCluster, pipeline: Mapping[str, Any]) -> str:
-    meta = pipeline["metadata"]
-    service = cluster.get(f"/api/v1/namespaces/{meta['namespace']}/services/{meta['name']}")
-    return f"http://{service['spec']['clusterIP']}:{service['spec']['ports'][0]['port']}"
 
 
 def _number(cluster: LocalCluster, promql: str) -> float:

@@ -44,15 +44,15 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 # The number of replicas is written here and nowhere else.
 - apiGroups: [apps]
   resources: [deployments/scale]
-  verbs: [get, update, patch]
+  verbs: [update]
 # Pods are observed, and marked as draining. They are never deleted by the operator.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch, patch]
+  verbs: [list, watch, patch]
 # Decisions are told as events of the pipeline.
 - apiGroups: [""]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create]
 {{- end }}
 
 {{/* A map as key=value,key=value, keys in order. */}}

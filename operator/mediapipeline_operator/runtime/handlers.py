@@ -134,8 +134,8 @@ def _settings(*, everywhere: bool) -> kopf.OperatorSettings:
     settings.posting.enabled = False
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
-    # With Roles in some namespaces alone kopf is refused the list of namespaces, and goes on without it only when it has
-    # given up. What else it gives up on then, its supervisor tries again.
+    # With Roles in some namespaces alone kopf is refused the list of namespaces, and goes on without it only when it
+    # has given up. What else it gives up on then, its supervisor tries again.
     settings.networking.error_backoffs = _EndlessBackoffs() if everywhere else _FEW_BACKOFFS
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 310

@@ -8,7 +8,7 @@ import pytest
 Eventually = Callable[..., Any]
 NAMES = ("first", "second", "third")
 OLD, NEW = "example.org/mediapod:1", "example.org/mediapod:2"
-LEASE_SECONDS = 30
+START_SECONDS = 60
 
 
 def image_of(deployment: dict[str, Any]) -> str:
@@ -60,7 +60,7 @@ def test_an_upgrade_rolls_one_pipeline_at_a_time_and_a_spec_does_not_wait(
     def queued() -> list[str]:
         return [name for name in NAMES if world.condition("Progressing", name).get("reason") == "RolloutQueued"]
 
-    eventually(upgraded, "the first upgrade", LEASE_SECONDS)
+    eventually(upgraded, "the first upgrade", START_SECONDS)
     eventually(lambda: len(queued()) == 2, "the others to say that they wait")
     assert len(upgraded()) == 1
     assert all(world.condition("Ready", name)["status"] == "True" for name in queued())

@@ -39,6 +39,7 @@ from devcluster.controlplane import ControlPlane
 from mediapipeline_operator.api.spec import MediaPipelineSpec
 from mediapipeline_operator.runtime.settings import load_settings
 from mediapipeline_operator.shell.cluster.credentials import load_credentials
+from mediapipeline_operator.shell.cluster.errors import ClusterError
 from mediapipeline_operator.shell.cluster.transport import Transport
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,7 +58,6 @@ TARGETS = {  # of issue and design, at 5,000 pipelines
     "graceful": 2.0,
 }  # fmt: skip
 
-Make = Callable[[int], Subject]
 Values = dict[str, float | None]
 
 
@@ -115,8 +115,17 @@ def _is_write(line: str) -> bool:
     )
 
 
-async def measured(rig: Rig, kind: type[Ours] | type[Baseline], seconds: float) -> Values:
-    """Everything of one operator at the size that the cluster now has."""
+async def measured(rig: Rig, kind: type[Ours] | type[Baseline], seconds: float) -> tuple[Values, str]:
+    """Everything of one operator at the size that the cluster now has, and why something is missing, if it is."""
+    values: Values = {}
+    try:
+        await _measure(rig, kind, seconds, values)
+    except (TimeoutError, RuntimeError, ClusterError) as error:
+        return values, f"{kind.__name__.lower()}: {str(error)[:300]}"
+    return values, ""
+
+
+async def _measure(rig: Rig, kind: type[Ours] | type[Baseline], seconds: float, values: Values) -> None:
     size = rig.cluster.size
     first = rig.start(kind)
     try:
@@ -124,15 +133,16 @@ async def measured(rig: Rig, kind: type[Ours] | type[Baseline], seconds: float) 
         await rig.settled(first, LONGEST_SECONDS)
     finally:
         first.process.stop()
-    values, subject = await _restart(rig, kind, size)
+    before = await rig.writes()
+    subject = rig.start(kind)
     try:
+        values |= await _restart(rig, subject, before)
         values |= await _tick(rig, subject, size)
         values |= await _changes(rig, subject, seconds)
         values |= await _failover(rig, subject, size) if isinstance(subject, Ours) else {}
     finally:
         subject.process.stop()
     values |= await _idle(rig, kind, size, seconds)
-    return values
 
 
 async def _all_handled(subject: Subject, size: int) -> float:
@@ -142,13 +152,11 @@ async def _all_handled(subject: Subject, size: int) -> float:
     return await until(done, f"a pass of each of {size} pipelines", LONGEST_SECONDS)
 
 
-async def _restart(rig: Rig, kind: type[Ours] | type[Baseline], size: int) -> tuple[Values, Subject]:
-    before = await rig.writes()
-    subject = rig.start(kind)
-    seconds = await _all_handled(subject, size)
+async def _restart(rig: Rig, subject: Subject, writes_before: int) -> Values:
+    seconds = await _all_handled(subject, rig.cluster.size)
     await asyncio.sleep(2.5 * rig.tick_seconds)
-    writes = await rig.writes() - before
-    return {"restart": seconds, "writes": float(writes), "memory": subject.process.memory_megabytes()}, subject
+    writes = await rig.writes() - writes_before
+    return {"restart": seconds, "writes": float(writes), "memory": subject.process.memory_megabytes()}
 
 
 async def _tick(rig: Rig, subject: Subject, size: int) -> Values:
@@ -184,7 +192,8 @@ async def _changes(rig: Rig, subject: Subject, seconds: float) -> Values:
 
     async def change(stamp: str, number: int) -> None:
         stamps[stamp] = loop.time() + LONGEST_SECONDS  # until the answer is there
-        await rig.cluster.change(number, {"networking": {"service": {"annotations": {STAMP: stamp}}}})
+        with suppress(ClusterError):  # a change that is refused is one that was not applied
+            await rig.cluster.change(number, {"networking": {"service": {"annotations": {STAMP: stamp}}}})
         if stamp in stamps:
             stamps[stamp] = loop.time()
 
@@ -319,7 +328,7 @@ MEASURES = {  # name -> (words, unit)
 }
 
 
-def rows(size: int, ours: Values, peer: Values | None, note: str) -> list[dict[str, Any]]:
+def rows(size: int, ours: Values, peer: Values, note: str) -> list[dict[str, Any]]:
     """One row a measure; targets are those of 5,000 pipelines."""
     return [
         {
@@ -328,9 +337,9 @@ def rows(size: int, ours: Values, peer: Values | None, note: str) -> list[dict[s
             "direction": "lower",
             "ours": _rounded(ours.get(name)),
             "spread": None,
-            "peers": {"plain kopf": _rounded((peer or {}).get(name))},
+            "peers": {"plain kopf": _rounded(peer.get(name))},
             "target": TARGETS.get(name),
-            "note": note if (peer or {}).get(name) is None else "",
+            "note": (note or "the baseline has no such thing") if None in (ours.get(name), peer.get(name)) else "",
         }
         for name, (words, unit) in MEASURES.items()
     ]
@@ -351,21 +360,14 @@ async def run(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any
             await rig.cluster.grow(size)
             rig.prometheus.serve(size, spec)
             console.print(f"{size} pipelines: measuring the operator ...")
-            ours = await measured(rig, Ours, arguments.seconds)
-            console.print(f"{size} pipelines: measuring the baseline ...")
-            peer, note = (
-                await _peer(rig, arguments.seconds) if not arguments.no_peer else (None, "the baseline was left out")
-            )
-            found += rows(size, ours, peer, note)
+            ours, problem = await measured(rig, Ours, arguments.seconds)
+            peer: Values = {}
+            note = "the baseline was left out"
+            if not arguments.no_peer:
+                console.print(f"{size} pipelines: measuring the baseline ...")
+                peer, note = await measured(rig, Baseline, arguments.seconds)
+            found += rows(size, ours, peer, problem or note)
     return found
-
-
-async def _peer(rig: Rig, seconds: float) -> tuple[Values | None, str]:
-    """A baseline that does not get there in time is a result too."""
-    try:
-        return await measured(rig, Baseline, seconds), "the baseline has no such thing"
-    except (TimeoutError, RuntimeError) as error:
-        return None, f"the baseline failed: {str(error)[:300]}"
 
 
 def report(found: list[dict[str, Any]]) -> dict[str, Any]:

@@ -118,6 +118,9 @@ class WorkQueue:
                 await self._pass(key)
             finally:
                 self._finish(key)
+            # A pass that finds nothing to do never waits: without this, thousands of them in a row would keep the
+            # Lease from being renewed.
+            await asyncio.sleep(0)
 
     def _finish(self, key: Key) -> None:
         started = self._running.pop(key)

@@ -58,6 +58,12 @@ class Settings(BaseSettings):
         le=86400.0,
         description="Everything is listed again after this time, whatever the watches say.",
     )
+    max_concurrent_rollouts: int = Field(
+        default=5,
+        ge=1,
+        le=1000,
+        description="Pipelines that roll out at a time when the operator, and not a spec, changes their pods.",
+    )
     lease_namespace: str = Field(default="", description="Namespace of the Lease; empty: the operator's own.")
     lease_name: str = Field(default="mediapipeline-operator", description="Name of the Lease.")
     lease_duration_seconds: float = Field(

@@ -43,7 +43,16 @@ def status(snapshot: Snapshot, findings: Findings, outcome: Outcome | None, sett
         **_scaling(old, outcome),
         "conditions": merged(old.get("conditions") or (), current, generation=pipeline.generation, now=snapshot.now),
     }
-    return {key: value for key, value in body.items() if value not in (None, {})}
+    known: Json = _without_empty(body)
+    return known
+
+
+def _without_empty(value: Any) -> Any:
+    """Left out, not empty: server-side apply turns an object whose last field goes away into null, which is invalid."""
+    if isinstance(value, Mapping):
+        parts = {key: _without_empty(item) for key, item in value.items()}
+        return {key: item for key, item in parts.items() if item is not None and item not in ({}, [])}
+    return [_without_empty(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def unreadable_status(old: Mapping[str, Any], generation: int, message: str, now: datetime) -> Json:

@@ -28,7 +28,7 @@ from mediapipeline_operator.core.resources import BuildSettings, desired, initia
 from mediapipeline_operator.core.scaling.decide import decide
 from mediapipeline_operator.core.scaling.model import Action, MarkDraining, SetReplicas
 from mediapipeline_operator.core.scaling.outcome import Outcome
-from mediapipeline_operator.core.validation import invalid_stages
+from mediapipeline_operator.core.validation import invalid_fields
 
 _LATER_SECONDS = 2.0  # for something that another controller is about to finish
 _REFUSED_SECONDS = 30.0  # for something that a person has to change
@@ -47,7 +47,7 @@ def plan(snapshot: Snapshot, settings: BuildSettings, *, tick_seconds: float) ->
     if pipeline.deleting:
         return Plan()
     outcome = _scaling(snapshot, tick_seconds)
-    errors = invalid_stages(pipeline.spec)
+    errors = invalid_fields(pipeline, snapshot.now)
     if errors:
         message = "; ".join(f"{error.field}: {error.message}" for error in errors)
         return _scale_only(Findings(invalid=message), outcome)

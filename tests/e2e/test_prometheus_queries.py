@@ -48,6 +48,7 @@ def exposition(frames: float, *, within_50: float, within_100: float, sessions: 
         f"mediapod_sessions_capacity 8{stamp}",
         f"mediapod_draining 0{stamp}",
         f'mediapod_device_busy_seconds_total{{device="simulated"}} {frames / FRAMES_PER_SECOND / 2}{stamp}',
+        f'mediapod_device_busy_seconds_total{{device="cpu"}} {frames / FRAMES_PER_SECOND * 3}{stamp}',
         f'mediapod_offers_total{{result="rejected_capacity"}} 0{stamp}',
     ]
     for bound in (*LATENCY_BUCKETS_SECONDS, "+Inf"):
@@ -175,7 +176,7 @@ async def test_values_of_two_good_pods(url: str) -> None:
     assert seen.signals.problem is None
     assert (pod.up, pod.sessions, pod.pending, pod.capacity, pod.draining) == (True, 3.0, 1.0, 8.0, False)
     assert pod.received_per_second == pytest.approx(FRAMES_PER_SECOND, rel=0.1)
-    assert pod.busy_share == pytest.approx(0.5, rel=0.1)
+    assert pod.busy_share == pytest.approx(0.5, rel=0.1)  # of the device; the seconds of CPU threads are no share
     assert pod.age_seconds is not None
     assert pod.age_seconds < 5
     assert seen.outcome.data_state is DataState.FRESH

@@ -5,7 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 
 from mediapipeline_operator.api.spec import Engine, MediaPipelineSpec
-from mediapipeline_operator.core.scaling import aftermath, conditions, drain, explain, exposition, manual, notices, schedules
+from mediapipeline_operator.core.scaling import (
+    aftermath,
+    conditions,
+    drain,
+    explain,
+    exposition,
+    manual,
+    notices,
+    schedules,
+)
 from mediapipeline_operator.core.scaling.law import Choice, choose
 from mediapipeline_operator.core.scaling.model import Action, Decision, SetReplicas, Signals, WorkloadFacts
 from mediapipeline_operator.core.scaling.outcome import Outcome

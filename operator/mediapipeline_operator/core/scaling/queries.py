@@ -150,7 +150,8 @@ def rate_queries(window: int) -> tuple[Query, ...]:
     span = f"[{window}s]"
     texts = {
         Measure.REJECTED: f'sum {BY_POD} (rate(mediapod_offers_total{{{OURS},result="rejected_capacity"}}{span}))',
-        Measure.BUSY: f"max {BY_POD} (rate(mediapod_device_busy_seconds_total{{{OURS}}}{span}))",
+        # A share of a serial device. The CPU's seconds are those of all its threads together, no share of anything.
+        Measure.BUSY: f'max {BY_POD} (rate(mediapod_device_busy_seconds_total{{{OURS},device!="cpu"}}{span}))',
         Measure.REQUESTS: f"sum {BY_POD} (rate(app_requests_total{{{OURS}}}{span}))",
     }
     return tuple(Query(measure, window, text) for measure, text in texts.items())

@@ -56,7 +56,7 @@ def bounded(spec: MediaPipelineSpec, now: datetime) -> MediaPipelineSpec:
 
 
 def names(spec: MediaPipelineSpec, now: datetime) -> str:
-    """" by schedule a, b" for a sentence, empty when none holds."""
+    """ " by schedule a, b" for a sentence, empty when none holds."""
     holding = active(spec, now)
     if not holding:
         return ""
@@ -73,7 +73,9 @@ def _last_beginning(cron: str, time_zone: str, minute: datetime) -> datetime | N
     try:
         zone = ZoneInfo(time_zone)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ScheduleError(f'timeZone "{time_zone}" is not in the tz database; write for example Europe/Berlin') from error
+        raise ScheduleError(
+            f'timeZone "{time_zone}" is not in the tz database; write for example Europe/Berlin'
+        ) from error
     after = (minute + timedelta(minutes=1)).astimezone(zone)  # the search is for beginnings before its start
     try:
         beginning = next(CronSim(cron, after, reverse=True), None)

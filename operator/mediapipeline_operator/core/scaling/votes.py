@@ -84,7 +84,9 @@ def _proposal(situation: Situation, signal: Signal, value: float | None) -> Prop
     if wanted is None:
         return None
     unit = " requests a second" if signal.type is SignalType.REQUESTS_PER_SECOND else " %"
-    message = f"{signal.type.value} is {value:.0f}{unit} a replica (target {signal.target}{unit}, vote {signal.vote.value})"
+    message = (
+        f"{signal.type.value} is {value:.0f}{unit} a replica (target {signal.target}{unit}, vote {signal.vote.value})"
+    )
     return Proposal(Reason.SIGNAL_HIGH, wanted, message)
 
 

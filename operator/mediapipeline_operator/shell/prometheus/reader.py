@@ -24,7 +24,6 @@ from mediapipeline_operator.shell.prometheus.errors import QueryRefusedError, is
 from mediapipeline_operator.shell.prometheus.own_queries import OwnQueries
 from mediapipeline_operator.shell.prometheus.session import BoundedSession
 
-
 NOT_CONFIGURED = "no Prometheus is configured: set --prometheus-url"
 
 

@@ -168,8 +168,8 @@ class Autoscaling(ApiModel):
 
     engine: Engine = Field(
         default=Engine.OPERATOR,
-        description="Operator decides from p95 and sessions. HorizontalPodAutoscaler and KEDA: the operator creates one "
-        "that sets spec.replicas. None leaves spec.replicas to people. The operator carries all of them out by draining.",
+        description="Operator decides from p95 and sessions. HorizontalPodAutoscaler and KEDA: the operator creates "
+        "one that sets spec.replicas. None leaves spec.replicas to people. All are carried out by draining.",
     )
     mode: Mode = Field(
         default=Mode.ACTIVE,

@@ -227,8 +227,8 @@ class MediaPipelineSpec(ApiModel):
         default=2,
         ge=0,
         le=1000,
-        description="Number of replicas with the engines None, HorizontalPodAutoscaler and KEDA; the /scale subresource. "
-        "Carried out by draining.",
+        description="Number of replicas with the engines None, HorizontalPodAutoscaler and KEDA; the /scale "
+        "subresource. Carried out by draining.",
     )
     pipeline: Pipeline = Field(description="What happens to every frame.")
     sessions: Sessions = Field(default_factory=Sessions, description="Admission and timers of sessions.")

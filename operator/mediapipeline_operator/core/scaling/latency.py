@@ -44,7 +44,7 @@ def is_severe(situation: Situation) -> bool:
 
 
 def severity_per_mille(situation: Situation) -> int:
-    """What a step of the feedback must lower: the worst pod's missed share; by a query, the part above the threshold."""
+    """What a step of the feedback must lower: the worst pod's missed share; by a query, the part above."""
     if by_query(situation):
         value = situation.queried_milliseconds or 0.0
         above = situation.spec.autoscaling.latency.scale_up.above_milliseconds

@@ -61,7 +61,7 @@ def _value(situation: Situation, kind: SignalType, pod: PodFacts) -> float | Non
 
 
 def _requested(situation: Situation, resource: str) -> float | None:
-    """What a replica requests, as the HorizontalPodAutoscaler counts; Kubernetes takes the limit for a missing request."""
+    """What a replica requests, as the HorizontalPodAutoscaler counts; Kubernetes takes the limit for a missing one."""
     resources = container_resources(situation.spec.compute)
     for section in ("requests", "limits"):
         quantity = resources.get(section, {}).get(resource)

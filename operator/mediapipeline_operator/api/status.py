@@ -167,6 +167,10 @@ class AutoscalingStatus(ApiModel):
         description="Replicas that take no new sessions.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["uid"]},
     )
+    engine: str = Field(default="", max_length=64, description="The engine that decided last.")
+    requested_replicas: int | None = Field(
+        default=None, ge=0, le=100000, description="spec.replicas when that engine decided last."
+    )
     history: tuple[PastDecision, ...] = Field(
         default=(),
         max_length=10,

@@ -84,6 +84,20 @@ class PodState:
 
 
 @dataclass(frozen=True, slots=True)
+class AutoscalerState:
+    """A HorizontalPodAutoscaler of anybody: what it scales, and whose it is."""
+
+    namespace: str
+    name: str
+    resource_version: str
+    pipeline: str  # name of the Deployment or MediaPipeline that it scales; "" when it scales something else
+    target_kind: str
+    owner_kind: str
+    owner_name: str
+    owner_uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """What this process remembers of a pipeline between passes. Losing it costs nothing but a repeated log line."""
 
@@ -104,6 +118,7 @@ class Snapshot:
     signals: Signals | None  # None: nothing has been measured since this process leads
     memory: Memory
     now: datetime
+    autoscalers: tuple[AutoscalerState, ...] = ()  # on this pipeline or its Deployment, ours included
 
     @property
     def deployment(self) -> DeploymentState | None:
@@ -152,9 +167,13 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the pass is going to do, in this order: applies, initial replicas, deletes, actions, events; then status."""
+    """What the pass is going to do, in this order: hand-over, applies, initial replicas, deletes, actions, events.
+
+    The status comes after it.
+    """
 
     findings: Findings = Findings()
+    hand_over: int | None = None  # the pipeline's own /scale is set to this before the rest
     applies: tuple[Apply, ...] = ()
     initial_replicas: int | None = None
     deletes: tuple[Delete, ...] = ()

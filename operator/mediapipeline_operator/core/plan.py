@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mediapipeline_operator.api.reasons import EventReason
+from mediapipeline_operator.api.spec import MediaPipelineSpec
 from mediapipeline_operator.core.drift import manifest_digest
+from mediapipeline_operator.core.engines import Delegation, delegation
 from mediapipeline_operator.core.model import (
     Apply,
     ChildRef,
@@ -25,8 +27,9 @@ from mediapipeline_operator.core.model import (
 )
 from mediapipeline_operator.core.observed import workload_facts
 from mediapipeline_operator.core.resources import BuildSettings, desired, initial_replicas
+from mediapipeline_operator.core.scaling import schedules
 from mediapipeline_operator.core.scaling.decide import decide
-from mediapipeline_operator.core.scaling.model import Action, MarkDraining, SetReplicas
+from mediapipeline_operator.core.scaling.model import Action, MarkDraining, SetReplicas, WorkloadFacts
 from mediapipeline_operator.core.scaling.outcome import Outcome
 from mediapipeline_operator.core.validation import invalid_fields
 
@@ -46,32 +49,36 @@ def plan(snapshot: Snapshot, settings: BuildSettings, *, tick_seconds: float) ->
     pipeline = snapshot.pipeline
     if pipeline.deleting:
         return Plan()
-    outcome = _scaling(snapshot, tick_seconds)
+    workload = _workload(snapshot)
+    engine = delegation(snapshot, workload)
+    outcome = _scaling(snapshot, engine.spec, workload, tick_seconds)
     errors = invalid_fields(pipeline, snapshot.now)
     if errors:
         message = "; ".join(f"{error.field}: {error.message}" for error in errors)
-        return _scale_only(Findings(invalid=message), outcome)
+        return _scale_only(Findings(invalid=message), outcome, engine.hand_over)
     if pipeline.spec.paused:
         return _scale_only(Findings(), outcome)
-    return _full(snapshot, settings, outcome)
+    return _full(snapshot, settings, outcome, engine)
 
 
-def _scale_only(findings: Findings, outcome: Outcome | None) -> Plan:
+def _scale_only(findings: Findings, outcome: Outcome | None, hand_over: int | None = None) -> Plan:
     """Children stay as they are; capacity is still looked after, by the last valid template."""
     actions = outcome.actions if outcome is not None else ()
-    return Plan(findings=findings, outcome=outcome, actions=actions, scaling_events=_scaling_events(outcome))
+    events = _scaling_events(outcome)
+    return Plan(findings=findings, hand_over=hand_over, outcome=outcome, actions=actions, scaling_events=events)
 
 
-def _full(snapshot: Snapshot, settings: BuildSettings, outcome: Outcome | None) -> Plan:
+def _full(snapshot: Snapshot, settings: BuildSettings, outcome: Outcome | None, engine: Delegation) -> Plan:
     wanted = _wanted(snapshot, settings)
     findings = _findings(snapshot, wanted)
-    applies = tuple(_applies(snapshot, wanted, findings))
+    applies = tuple(one for one in _applies(snapshot, wanted, findings) if one.ref.kind != engine.withheld)
     initial = _initial_replicas(snapshot, applies)
     actions = outcome.actions if outcome is not None and initial is None else ()
     surplus = tuple(_deletes(snapshot, wanted))
     deletes = () if _removes_capacity(actions) else surplus[:1]
     return Plan(
         findings=findings,
+        hand_over=engine.hand_over,
         applies=applies,
         initial_replicas=initial,
         deletes=deletes,
@@ -80,24 +87,33 @@ def _full(snapshot: Snapshot, settings: BuildSettings, outcome: Outcome | None) 
         repairs=dict(_repairs(snapshot, applies)),
         outcome=outcome if initial is None else None,
         converged={want.ref: want.digest for want in wanted},
-        requeue_after_seconds=_requeue_after(findings, more=len(surplus) > len(deletes)),
+        requeue_after_seconds=_requeue_after(
+            findings, more=len(surplus) > len(deletes) or engine.hand_over is not None
+        ),
     )
 
 
-def _scaling(snapshot: Snapshot, tick_seconds: float) -> Outcome | None:
-    """None until there is a Deployment whose number was set once, and something has been measured."""
+def _workload(snapshot: Snapshot) -> WorkloadFacts | None:
+    """None until there is a Deployment."""
     deployment = snapshot.deployment
-    if deployment is None or snapshot.signals is None:
+    if deployment is None:
         return None
-    memory = snapshot.memory
-    workload = workload_facts(deployment, snapshot.pods, applied_generation=memory.applied_generation)
-    spec = snapshot.pipeline.spec
-    return decide(spec, workload, snapshot.signals, memory.state, snapshot.now, tick_seconds=tick_seconds)
+    return workload_facts(deployment, snapshot.pods, applied_generation=snapshot.memory.applied_generation)
+
+
+def _scaling(
+    snapshot: Snapshot, spec: MediaPipelineSpec, workload: WorkloadFacts | None, tick_seconds: float
+) -> Outcome | None:
+    """None until there is a Deployment whose number was set once, and something has been measured."""
+    if workload is None or snapshot.signals is None:
+        return None
+    return decide(spec, workload, snapshot.signals, snapshot.memory.state, snapshot.now, tick_seconds=tick_seconds)
 
 
 def _wanted(snapshot: Snapshot, settings: BuildSettings) -> tuple[_Wanted, ...]:
     draining = sum(pod.facts.draining and not pod.facts.terminating for pod in snapshot.pods)
-    manifests = desired(snapshot.pipeline, settings, draining=draining)
+    bounds = schedules.bounds(snapshot.pipeline.spec, snapshot.now)
+    manifests = desired(snapshot.pipeline, settings, draining=draining, bounds=bounds)
     return tuple(
         _Wanted(ChildRef(manifest["kind"], manifest["metadata"]["name"]), manifest, manifest_digest(manifest))
         for manifest in manifests
@@ -144,7 +160,7 @@ def _drifted(snapshot: Snapshot, want: _Wanted, child: ChildState) -> bool:
 def _initial_replicas(snapshot: Snapshot, applies: Sequence[Apply]) -> int | None:
     """The first number, written once: nobody owns spec.replicas until then, also after a crash in between."""
     spec, deployment = snapshot.pipeline.spec, snapshot.deployment
-    initial = initial_replicas(spec)
+    initial = initial_replicas(schedules.bounded(spec, snapshot.now))
     if deployment is None:
         creates = any(apply.ref.kind == "Deployment" for apply in applies)
         return initial if creates else None

@@ -91,7 +91,7 @@ def history_after(reading: Reading, entry: HistoryEntry) -> tuple[HistoryEntry, 
 
 
 def state_after(reading: Reading, choice: Choice, entry: HistoryEntry, notices: tuple[str, ...]) -> ScalingState:
-    timers = timers_after(reading, choice)
+    timers, situation = timers_after(reading, choice), reading.situation
     return ScalingState(
         data_state=reading.data_state,
         data_state_since=reading.data_state_since,
@@ -104,11 +104,13 @@ def state_after(reading: Reading, choice: Choice, entry: HistoryEntry, notices: 
         learned_capacity=reading.learned,
         ineffective_ups=reading.effect.ineffective,
         feedback=_feedback_after(reading, choice),
-        drains=drain.records(reading.situation, choice.actions),
+        drains=drain.records(situation, choice.actions),
         current=entry,
         blocked_by=choice.blocked,
         history=history_after(reading, entry),
         notices=notices,
+        engine=situation.before.engine if situation.spec.paused else situation.spec.autoscaling.engine,
+        requested=situation.before.requested if situation.spec.paused else situation.spec.replicas,
     )
 
 

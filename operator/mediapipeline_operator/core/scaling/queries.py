@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from mediapipeline_operator.api.spec import LatencySource, MediaPipelineSpec, SignalType
+from mediapipeline_operator.core.expressions import BY_POD, dcgm_by_pod
 
 WINDOW_SCRAPES = 4  # rate() needs two samples; four survive one lost scrape and a late one
 GROWTH_SECONDS = 120
-GPU_SECONDS = 60  # that exporter is usually scraped twice a minute, whatever the interval of the pipelines
 OURS = 'pipeline!=""'
-BY_POD = "by (namespace, pipeline, pod)"
 
 
 class Measure(StrEnum):
@@ -152,7 +151,8 @@ def rate_queries(window: int) -> tuple[Query, ...]:
         Measure.REJECTED: f'sum {BY_POD} (rate(mediapod_offers_total{{{OURS},result="rejected_capacity"}}{span}))',
         # A share of a serial device. The CPU's seconds are those of all its threads together, no share of anything.
         Measure.BUSY: f'max {BY_POD} (rate(mediapod_device_busy_seconds_total{{{OURS},device!="cpu"}}{span}))',
-        Measure.REQUESTS: f"sum {BY_POD} (rate(app_requests_total{{{OURS}}}{span}))",
+        # The counter by endpoint does not exist before the first request.
+        Measure.REQUESTS: f"sum {BY_POD} (rate(app_request_latency_seconds_count{{{OURS}}}{span}))",
     }
     return tuple(Query(measure, window, text) for measure, text in texts.items())
 
@@ -164,26 +164,7 @@ def signal_query(measure: Measure, window: int) -> str:
         return f"sum {BY_POD} (rate(process_cpu_seconds_total{{{OURS}}}{span}))"
     if measure is Measure.MEMORY:
         return f"sum {BY_POD} (avg_over_time(process_resident_memory_bytes{{{OURS}}}{span}))"
-    return _gpu_query()
-
-
-_HONORED = 'exported_pod="",pod!=""'
-_RENAMED = 'exported_pod!=""'
-
-
-def _gpu_query() -> str:
-    """DCGM's exporter names the pod that uses a GPU in `pod`, or in `exported_pod` where its scrape configuration does
-    not honor labels. It knows no pipelines: the pod's own session gauge lends that label.
-    """
-    renamed = f'label_replace({_gpu_mean(_RENAMED)}, "pod", "$1", "exported_pod", "(.+)")'
-    renamed = f'label_replace({renamed}, "namespace", "$1", "exported_namespace", "(.+)")'
-    honored = _gpu_mean(_HONORED)
-    ones = f"max {BY_POD} (mediapod_sessions{{{OURS}}} * 0 + 1)"
-    return f"{ones} * on (namespace, pod) group_left () max by (namespace, pod) ({honored} or {renamed})"
-
-
-def _gpu_mean(matchers: str) -> str:
-    return f"avg_over_time(DCGM_FI_DEV_GPU_UTIL{{{matchers}}}[{GPU_SECONDS}s])"
+    return dcgm_by_pod(OURS)
 
 
 def bucket_pattern(milliseconds: Iterable[int]) -> str:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from mediapipeline_operator.api.spec import Engine
 from mediapipeline_operator.core.scaling.model import DrainRecord, FeedbackStep, HistoryEntry
 from mediapipeline_operator.core.scaling.reasons import Blocker, DataState, DecisionAction, Reason
 
@@ -51,6 +52,8 @@ class ScalingState:
     current: HistoryEntry | None = None
     blocked_by: tuple[Blocker, ...] = ()
     history: tuple[HistoryEntry, ...] = ()  # newest last; in status newest first
+    engine: Engine | None = None  # that decided last; None: nobody has
+    requested: int | None = None  # spec.replicas at that time
     notices: tuple[str, ...] = ()  # what has been announced by an event and still holds
 
     @classmethod
@@ -75,6 +78,8 @@ class ScalingState:
             current=_entry(decision),
             blocked_by=tuple(filter(None, (_word(Blocker, word) for word in _sequence(decision.get("blockedBy"))))),
             history=tuple(filter(None, map(_entry, reversed(_items(scaling.get("history"))))))[-HISTORY_LENGTH:],
+            engine=_word(Engine, scaling.get("engine")),
+            requested=_number(scaling.get("requestedReplicas")),
             notices=tuple(str(notice) for notice in _sequence(scaling.get("notices"))),
         )
 
@@ -90,6 +95,8 @@ class ScalingState:
             drains=[_drain_json(drain) for drain in self.drains],
             decision=decision | {"blockedBy": [word.value for word in self.blocked_by]} if decision else None,
             history=[entry_json(entry) for entry in reversed(self.history)],
+            engine=self.engine.value if self.engine else None,
+            requestedReplicas=self.requested,
             notices=list(self.notices),
         )
 
@@ -193,6 +200,10 @@ def _word(kind: type[Word], value: Any) -> Word | None:
         return kind(value)
     except ValueError:
         return None
+
+
+def _number(value: Any) -> int | None:
+    return value if isinstance(value, int) and value >= 0 else None
 
 
 def _positive(value: Any) -> int | None:

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from mediapipeline_operator.core.model import ChildState, PodState
-from mediapipeline_operator.core.observed import child_state, pod_state
+from mediapipeline_operator.core.model import AutoscalerState, ChildState, PodState
+from mediapipeline_operator.core.observed import autoscaler_state, child_state, pod_state
 from mediapipeline_operator.shell.clock import Clock
 from mediapipeline_operator.shell.cluster.informer import Informer
-from mediapipeline_operator.shell.cluster.kinds import CHILD_KINDS, POD
+from mediapipeline_operator.shell.cluster.kinds import CHILD_KINDS, HPA, POD
 from mediapipeline_operator.shell.cluster.store import PipelineName, Store
 from mediapipeline_operator.shell.cluster.transport import Transport
 
@@ -30,8 +30,9 @@ class ClusterCache:
     ) -> None:
         self._children: dict[str, Store[ChildState]] = {kind.name: Store() for kind in CHILD_KINDS}
         self._pods: Store[PodState] = Store()
+        self._autoscalers: Store[AutoscalerState] = Store()
         scopes = tuple(namespaces) or (None,)
-        self._informers: list[Informer[ChildState] | Informer[PodState]] = []
+        self._informers: list[Informer[ChildState] | Informer[PodState] | Informer[AutoscalerState]] = []
         for scope in scopes:
             self._informers += [
                 Informer(
@@ -41,6 +42,20 @@ class ClusterCache:
             ]
             self._informers.append(
                 Informer(transport, POD, scope, self._pods, pod_state, on_change, on_availability, clock)
+            )
+            # Others' autoscalers do not carry our label; of each only its name, owner and target are kept.
+            self._informers.append(
+                Informer(
+                    transport,
+                    HPA,
+                    scope,
+                    self._autoscalers,
+                    autoscaler_state,
+                    on_change,
+                    on_availability,
+                    clock,
+                    selector=None,
+                )
             )
 
     async def run(self) -> None:
@@ -66,6 +81,10 @@ class ClusterCache:
     def pods(self, namespace: str, pipeline: str) -> tuple[PodState, ...]:
         """The pipeline's pods."""
         return self._pods.of_pipeline(namespace, pipeline)
+
+    def autoscalers(self, namespace: str, pipeline: str) -> tuple[AutoscalerState, ...]:
+        """Autoscalers of anybody on the pipeline or on a Deployment of its name."""
+        return self._autoscalers.of_pipeline(namespace, pipeline)
 
     def learn_child(self, obj: Mapping[str, Any]) -> ChildState:
         """Takes the answer to a read or write of ours over at once, without waiting for the watch."""

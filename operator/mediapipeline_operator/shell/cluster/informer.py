@@ -39,7 +39,10 @@ log = structlog.get_logger(__name__)
 
 
 class Informer(Generic[T]):
-    """Keeps `store` equal to the cluster for one kind in one namespace (None: all)."""
+    """Keeps `store` equal to the cluster for one kind in one namespace (None: all).
+
+    `selector`: only objects with these labels; None: all of the kind.
+    """
 
     def __init__(
         self,
@@ -51,10 +54,12 @@ class Informer(Generic[T]):
         on_change: Callable[[set[PipelineName]], None],
         on_availability: Callable[[], None],
         clock: Clock,
+        selector: str | None = labels.PIPELINE,
     ) -> None:
         self.kind = kind
         self.unavailable: str | None = None  # why the kind cannot be read
         self.synced = False  # listed once, or known to be unavailable
+        self._selection: Mapping[str, str] = {} if selector is None else {"labelSelector": selector}
         self._transport = transport
         self._namespace = namespace
         self._store = store
@@ -90,7 +95,7 @@ class Informer(Generic[T]):
 
     async def _list(self) -> None:
         items: list[tuple[str, T]] = []
-        query: dict[str, str | int] = {"labelSelector": labels.PIPELINE, "limit": _PAGE}
+        query: dict[str, str | int] = {**self._selection, "limit": _PAGE}
         while True:
             page = await self._transport.request(
                 "GET", self.kind.collection(self._namespace), query=query, timeout_seconds=_LIST_TIMEOUT_SECONDS
@@ -120,7 +125,7 @@ class Informer(Generic[T]):
 
     async def _watch(self) -> None:
         query: dict[str, str | int] = {
-            "labelSelector": labels.PIPELINE,
+            **self._selection,
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": self._version,

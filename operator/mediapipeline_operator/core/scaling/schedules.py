@@ -11,6 +11,9 @@ from cronsim import CronSim, CronSimError
 from mediapipeline_operator.api.spec import MediaPipelineSpec, Schedule
 
 
+_CLOCK_CHANGE = timedelta(hours=2)  # in an hour that comes twice, later local times may be earlier ones
+
+
 class ScheduleError(ValueError):
     """A cron expression or a time zone that means nothing; the message says which and why."""
 
@@ -23,8 +26,8 @@ def check(schedule: Schedule, now: datetime) -> None:
 def is_active(schedule: Schedule, now: datetime) -> bool:
     """Whether its last beginning is less than durationSeconds ago. One that means nothing never holds.
 
-    Beginnings are in the schedule's time zone; where clocks change they follow Debian's cron: a beginning that the
-    change skips comes right after it, one that comes twice counts once.
+    Beginnings are in the schedule's time zone. Where clocks change, one that the change skips comes by the old clock
+    (02:30 becomes 03:30), and of one that comes twice the first counts.
     """
     try:
         beginning = _last_beginning(schedule.cron, schedule.time_zone, _minute(now))
@@ -76,10 +79,10 @@ def _last_beginning(cron: str, time_zone: str, minute: datetime) -> datetime | N
         raise ScheduleError(
             f'timeZone "{time_zone}" is not in the tz database; write for example Europe/Berlin'
         ) from error
-    after = (minute + timedelta(minutes=1)).astimezone(zone)  # the search is for beginnings before its start
+    latest = minute.astimezone(zone).replace(tzinfo=None) + _CLOCK_CHANGE
     try:
-        beginning = next(CronSim(cron, after, reverse=True), None)
+        times = (local.replace(tzinfo=zone).astimezone(UTC) for local in CronSim(cron, latest, reverse=True))
+        return next((time for time in times if time <= minute), None)
     except CronSimError as error:
         text = f'cron "{cron}" does not parse ({error}); write minute, hour, day of month, month, day of week'
         raise ScheduleError(text) from error
-    return None if beginning is None else beginning.astimezone(UTC)

@@ -23,6 +23,8 @@ GO = "1.26.6"
 # The last version whose whole repository, with the CRD files, is one Go module on the mirrors.
 PROMETHEUS_OPERATOR = "0.85.0"
 
+# For the CRD of its ScaledObject; the newest on the mirrors that is a few weeks old.
+KEDA = "2.20.2"
 # The adapter that feeds Prometheus' values to HorizontalPodAutoscalers.
 PROMETHEUS_ADAPTER = "0.12.0"
 

@@ -75,11 +75,16 @@ def announcements(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Ev
             yield EventNote(EventReason(now["reason"]), "Warning", now["message"])
 
 
-def write_due(old: Mapping[str, Any], new: Mapping[str, Any], seconds_since_write: float) -> bool:
-    """At once for what people and a restarted operator rely on; for mere measurements at most once a minute."""
+def write_due(
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    seconds_since_write: float,
+    measurements_every_seconds: float = MEASUREMENTS_EVERY_SECONDS,
+) -> bool:
+    """At once for what people and a restarted operator rely on; for mere measurements only so often."""
     if _significant(old) != _significant(new):
         return True
-    return seconds_since_write >= MEASUREMENTS_EVERY_SECONDS and _without_times(old) != _without_times(new)
+    return seconds_since_write >= measurements_every_seconds and _without_times(old) != _without_times(new)
 
 
 def _replicas(deployment: DeploymentState | None) -> Json:

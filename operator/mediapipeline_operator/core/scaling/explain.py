@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from mediapipeline_operator.api.spec import LatencySource, SignalType
+from mediapipeline_operator.api.spec import LATENCY_BUCKETS_MILLISECONDS, LatencySource, SignalType
 from mediapipeline_operator.core.scaling import votes
 from mediapipeline_operator.core.scaling.aftermath import (
     is_carried_out,
@@ -236,12 +236,13 @@ def observed_time(reading: Reading) -> str | None:
 
 
 def latency_status(reading: Reading) -> dict[str, Any]:
-    """status.latency; p95Milliseconds is left out above the top bucket, everything without frames."""
+    """status.latency; above the top bucket only the summary can tell p95, and without frames there is nothing."""
     situation, observed = reading.situation, observed_time(reading)
     p95, missed = situation.p95_milliseconds, _scaled(situation.miss_upper, 1000)
     if observed is None or (p95 is None and missed is None):
         return {}
-    known = {"p95Milliseconds": p95, "missPerMille": missed, "observedTime": observed}
+    summary = f">{LATENCY_BUCKETS_MILLISECONDS[-1]}ms" if p95 is None else f"{p95}ms"
+    known = {"p95Milliseconds": p95, "summary": summary, "missPerMille": missed, "observedTime": observed}
     return {name: value for name, value in known.items() if value is not None}
 
 

@@ -10,7 +10,6 @@ from cronsim import CronSim, CronSimError
 
 from mediapipeline_operator.api.spec import MediaPipelineSpec, Schedule
 
-
 _CLOCK_CHANGE = timedelta(hours=2)  # in an hour that comes twice, later local times may be earlier ones
 
 

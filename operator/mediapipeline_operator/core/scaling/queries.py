@@ -38,6 +38,27 @@ class Measure(StrEnum):
     MEMORY = "memory"
 
 
+MEANINGS = {
+    Measure.UP: "Is the pod scraped at all? Every scrape writes `up`, a failed one 0. Absent means that nobody scrapes, "
+    "which is Missing and not idle.",
+    Measure.AGE: "Seconds since the newest sample, by the server's clock: Stale beyond two scrapes.",
+    Measure.GAUGES: "Sessions, connecting sessions, admission limit, draining. `max`: gauges of one pod are one series.",
+    Measure.DUPLICATES: "Two scrape configurations on one pod double every sum; that is said instead of scaled on.",
+    Measure.GROWTH: "Mean growth of sessions over two minutes, for the arrivals during a start-up. A slope over a few "
+    "samples would see a burst as a trend. Absent before the history exists.",
+    Measure.FLEET_FRAMES: "Received frames (no `le`) and returned ones by age: miss(t) = 1 - bucket(t) / received. One "
+    "query, so that both see one state of the database.",
+    Measure.POD_FRAMES: "The same by pod at the upper thresholds in use, for the worst pod and the learned capacity.",
+    Measure.FLEET_REQUESTS: "The same for HTTP requests, with latency.source Request.",
+    Measure.POD_REQUESTS: "The same for HTTP requests by pod.",
+    Measure.REJECTED: "Sessions refused for lack of capacity: the one load that no gauge shows.",
+    Measure.BUSY: "Share of a serial device's time. The CPU's seconds are those of all its threads, no share.",
+    Measure.REQUESTS: "HTTP requests: the signal RequestsPerSecond, and nobody is idle who is asked.",
+    Measure.GPU: "Utilization by DCGM's exporter, whether or not its scrape configuration honors labels; the pod's "
+    "session gauge lends the pipeline's name. Averaged over a minute: that exporter is scraped rarely.",
+    Measure.CPU: "Cores used by the process, for the signal CPUUtilization (percent of the request).",
+    Measure.MEMORY: "Resident memory, for the signal MemoryUtilization (percent of the request).",
+}
 SIGNAL_MEASURES = {
     SignalType.GPU_UTILIZATION: Measure.GPU,
     SignalType.CPU_UTILIZATION: Measure.CPU,

@@ -39,10 +39,10 @@ class Measure(StrEnum):
 
 
 MEANINGS = {
-    Measure.UP: "Is the pod scraped at all? Every scrape writes `up`, a failed one 0. Absent means that nobody scrapes, "
-    "which is Missing and not idle.",
+    Measure.UP: "Is the pod scraped at all? Every scrape writes `up`, a failed one 0. Absent: nobody "
+    "scrapes, which is Missing and not idle.",
     Measure.AGE: "Seconds since the newest sample, by the server's clock: Stale beyond two scrapes.",
-    Measure.GAUGES: "Sessions, connecting sessions, admission limit, draining. `max`: gauges of one pod are one series.",
+    Measure.GAUGES: "Sessions, connecting sessions, admission limit, draining, as they are now.",
     Measure.DUPLICATES: "Two scrape configurations on one pod double every sum; that is said instead of scaled on.",
     Measure.GROWTH: "Mean growth of sessions over two minutes, for the arrivals during a start-up. A slope over a few "
     "samples would see a burst as a trend. Absent before the history exists.",

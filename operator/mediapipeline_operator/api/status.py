@@ -122,6 +122,7 @@ class Timers(ApiModel):
     last_scale_down_time: Time = Field(default=None, description="The last time a replica was removed.")
     data_state_since: Time = Field(default=None, description="The data state has been the same since then.")
     rejected_since: Time = Field(default=None, description="Offers have been refused for lack of capacity since then.")
+    jump_since: Time = Field(default=None, description="An unusually large step has been asked for since then.")
     unknown_since: Time = Field(default=None, description="Measurements have not been complete since then.")
 
 

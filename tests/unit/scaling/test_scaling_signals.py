@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from mediapipeline_operator.api.spec import Policy
-from mediapipeline_operator.core.scaling import Blocker, DecisionAction, Reason
+from mediapipeline_operator.core.scaling import Blocker, DecisionAction, Limit, Reason
 
 HALF_A_CORE = {"requests": {"cpu": "500m", "memory": "1Gi"}}
 
@@ -136,3 +136,24 @@ def test_several_signals_do_not_hide_each_other_in_log_and_metrics(make):
     assert outcome.log["proposals"]["SignalHigh"] == 5
     gauges = [value for name, labels, value in outcome.metrics if labels == {"reason": "SignalHigh"}]
     assert gauges == [5]
+
+
+def test_a_jump_is_taken_in_part_and_in_full_when_the_next_tick_confirms_it(make):
+    signals = [{"type": "RequestsPerSecond", "target": 30, "vote": "Drive"}]
+    fleet = with_signals(make, signals, n=12, requests_per_second=60.0)
+    spec = fleet.spec.model_copy(
+        update={"autoscaling": fleet.spec.autoscaling.model_copy(update={"max_replicas": 100})}
+    )
+    first = replace(fleet, spec=spec).tick()
+    assert (first.decision.to_replicas, first.decision.limited_by) == (18, (Limit.UNCONFIRMED,))
+    assert "until the next tick confirms it" in first.text
+    again = replace(fleet, spec=spec).after(10, first).tick()
+    assert (again.decision.to_replicas, again.decision.limited_by) == (24, ())
+
+
+def test_one_absurd_sample_is_forgotten(make):
+    signals = [{"type": "RequestsPerSecond", "target": 30, "vote": "Drive"}]
+    first = with_signals(make, signals, n=12, requests_per_second=60.0).tick()
+    assert first.state.jump_since is not None
+    calm = with_signals(make, signals, n=12, requests_per_second=10.0).after(10, first).tick()
+    assert calm.state.jump_since is None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from mediapipeline_operator.api.spec import Engine, Mode
-from mediapipeline_operator.core.scaling import drain
+from mediapipeline_operator.core.scaling import drain, limits
 from mediapipeline_operator.core.scaling.feedback import step_taken
 from mediapipeline_operator.core.scaling.law import Choice
 from mediapipeline_operator.core.scaling.limits import rate_lifts_at
@@ -99,6 +99,7 @@ def state_after(reading: Reading, choice: Choice, entry: HistoryEntry, notices: 
         breach_since=timers.breach_since,
         healthy_since=timers.healthy_since,
         rejected_since=timers.rejected_since,
+        jump_since=limits.jump_since(situation, max((one.replicas for one in choice.proposals), default=0)),
         last_scale_up=timers.last_scale_up,
         last_scale_down=timers.last_scale_down,
         learned_capacity=reading.learned,

@@ -45,6 +45,8 @@ def _scaling_limited(reading: Reading, choice: Choice, text: str) -> ConditionIn
         return ConditionInput(kind, True, "ScaleUpIneffective", text)
     if Limit.RATE in choice.limited:
         return ConditionInput(kind, True, "RateLimited", text)
+    if Limit.UNCONFIRMED in choice.limited:
+        return ConditionInput(kind, True, "Unconfirmed", text)
     return ConditionInput(kind, False, "WithinLimits", "no limit cuts the wanted number")
 
 

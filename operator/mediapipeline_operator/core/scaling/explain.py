@@ -84,6 +84,8 @@ def _limit_text(reading: Reading, limit: Limit) -> str:
     scaling = reading.situation.spec.autoscaling
     if limit is Limit.MAX_REPLICAS:
         return f"limited by maxReplicas {scaling.max_replicas}"
+    if limit is Limit.UNCONFIRMED:
+        return "limited to half of the fleet or four more until the next tick confirms it"
     return "limited to double or four more a minute"
 
 

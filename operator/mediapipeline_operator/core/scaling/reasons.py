@@ -80,4 +80,5 @@ class Limit(StrEnum):
     MAX_REPLICAS = "MaxReplicas"
     MIN_REPLICAS = "MinReplicas"
     RATE = "Rate"
+    UNCONFIRMED = "Unconfirmed"
     INEFFECTIVE = "Ineffective"

@@ -43,6 +43,7 @@ class ScalingState:
     breach_since: datetime | None = None  # since when p95 is above the upper threshold
     healthy_since: datetime | None = None  # since when p95 is below the lower one
     rejected_since: datetime | None = None  # since when offers are refused for lack of capacity
+    jump_since: datetime | None = None  # since when an unusually large step is asked for
     last_scale_up: datetime | None = None
     last_scale_down: datetime | None = None
     learned_capacity: int | None = None
@@ -69,6 +70,7 @@ class ScalingState:
             breach_since=_time(timers.get("breachSince")),
             healthy_since=_time(timers.get("healthySince")),
             rejected_since=_time(timers.get("rejectedSince")),
+            jump_since=_time(timers.get("jumpSince")),
             last_scale_up=_time(timers.get("lastScaleUpTime")),
             last_scale_down=_time(timers.get("lastScaleDownTime")),
             learned_capacity=_positive(scaling.get("learnedCapacity")),
@@ -106,6 +108,7 @@ class ScalingState:
             "healthySince": self.healthy_since,
             "rejectedSince": self.rejected_since,
             "unknownSince": self.unknown_since,
+            "jumpSince": self.jump_since,
             "dataStateSince": self.data_state_since,
             "lastScaleUpTime": self.last_scale_up,
             "lastScaleDownTime": self.last_scale_down,

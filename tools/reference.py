@@ -37,8 +37,44 @@ def pages() -> Iterator[tuple[str, str]]:
 
     yield "mediapipeline.md", NOTE + _resource_page(crd())
     yield "effects.md", NOTE + _effects_page(schemas())
+    yield "promql.md", NOTE + _promql_page()
     yield "operator-settings.md", NOTE + _settings_page("the operator", OperatorSettings, "MEDIAPIPELINE_OPERATOR_")
     yield "mediapod-settings.md", NOTE + _settings_page("the mediapod", MediapodSettings, "MEDIAPOD_")
+
+
+def _promql_page() -> str:
+    """Every expression that is asked of Prometheus, or offered to others, with what it means."""
+    from mediapipeline_operator.api.spec import MediaPipelineSpec, SignalType
+    from mediapipeline_operator.core.expressions import recording_rules
+    from mediapipeline_operator.core.scaling.queries import MEANINGS, batch
+
+    stages = {"pipeline": {"stages": [{"name": "a", "effect": "GaussianBlur"}]}}
+    signals = [{"type": kind.value} for kind in SignalType]
+    scalings: list[dict[str, Any]] = [{"signals": signals}, {"latency": {"source": "Request"}}]
+    queries = batch(MediaPipelineSpec.model_validate({**stages, "autoscaling": one}) for one in scalings)
+    rows = [PROMQL_HEAD]
+    rows += [
+        f"## {query.measure.value}\n\n{MEANINGS[query.measure]}\n\n```\n{query.promql}\n```\n" for query in queries
+    ]
+    rows.append(PROMQL_RULES)
+    for rule in recording_rules()["groups"][0]["rules"]:
+        rows.append(f"## {rule['record']}\n\n```\n{rule['expr']}\n```\n")
+    return "\n".join(rows)
+
+
+PROMQL_HEAD = """# Reference: PromQL
+
+One batch a tick for all pipelines: the queries without a window once, those with one for each scrape interval in use
+(the window is four scrapes, here 20 s), those of signals and requests only where a pipeline asks for them. Every series
+has the labels `namespace`, `pipeline` and `pod` from the scrape configuration. What is absent, NaN or infinite is
+unknown, never 0. Each expression has its recorded edge cases in tests/e2e/test_promql_edge_cases.py.
+"""
+PROMQL_RULES = """# For other autoscalers, dashboards and alerts
+
+The chart offers these as recording rules (`prometheus.recordingRules.enabled`) and, as metrics of the MediaPipeline, as
+rules for the Prometheus Adapter (`prometheus.adapterRules.enabled`). Missed frames are in the bucket `+Inf`. A pipeline
+without load gives 0; one that cannot be measured gives nothing, since the adapter and KEDA may read NaN as 0.
+"""
 
 
 def _current(name: str, text: str, *, check: bool) -> bool:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from mediapipeline_operator.api.schema import crd
+from mediapipeline_operator.core.expressions import adapter_rules, recording_rules
 from mediapipeline_operator.runtime.settings import Settings
 
 Json = dict[str, Any]
@@ -29,6 +30,11 @@ def pod(manifests: list[Json]) -> Json:
     (deployment,) = of(manifests, "Deployment")
     spec: Json = deployment["spec"]["template"]["spec"]
     return spec
+
+
+def settings_of(manifests: list[Json]) -> Json:
+    (found,) = [one for one in of(manifests, "ConfigMap") if not one["metadata"]["name"].endswith("-adapter-rules")]
+    return found
 
 
 def rules(manifests: list[Json]) -> Iterator[Json]:
@@ -75,7 +81,8 @@ def test_no_rule_reads_secrets_or_uses_wildcards(manifests: list[Json]) -> None:
 
 def test_only_what_a_pipeline_can_switch_off_may_be_deleted(manifests: list[Json]) -> None:
     deletable = {name for rule in rules(manifests) if "delete" in rule["verbs"] for name in rule["resources"]}
-    assert deletable == {"networkpolicies", "ingresses", "servicemonitors"}
+    switched = {"networkpolicies", "ingresses", "servicemonitors", "horizontalpodautoscalers", "scaledobjects"}
+    assert deletable == switched
 
 
 def test_the_pipelines_themselves_are_never_changed(manifests: list[Json]) -> None:
@@ -108,7 +115,7 @@ def _resources(role: Json) -> list[str]:
 
 
 def test_every_setting_of_the_configmap_is_one_of_the_operator(manifests: list[Json]) -> None:
-    (settings,) = of(manifests, "ConfigMap")
+    settings = settings_of(manifests)
     given = {name.removeprefix(PREFIX).lower(): value for name, value in settings["data"].items()}
     assert given.keys() <= Settings.model_fields.keys()
     read = Settings.model_validate(given)
@@ -116,7 +123,7 @@ def test_every_setting_of_the_configmap_is_one_of_the_operator(manifests: list[J
 
 
 def test_values_reach_the_settings(render: Render) -> None:
-    (settings,) = of(render("everything"), "ConfigMap")
+    settings = settings_of(render("everything"))
     read = Settings.model_validate({key.removeprefix(PREFIX).lower(): value for key, value in settings["data"].items()})
     assert dict(read.build().service_monitor_labels) == {"release": "prometheus", "team": "media"}
     assert read.build().monitoring_namespace == "observability"
@@ -147,7 +154,17 @@ def test_what_is_off_is_not_there(render: Render) -> None:
 
 def test_what_is_on_is_there(render: Render) -> None:
     kinds = {manifest["kind"] for manifest in render("everything")}
-    assert kinds >= {"CustomResourceDefinition", "PodDisruptionBudget", "NetworkPolicy", "ServiceMonitor"}
+    switched = {"PodDisruptionBudget", "NetworkPolicy", "ServiceMonitor", "PrometheusRule"}
+    assert kinds >= {"CustomResourceDefinition", *switched}
+
+
+def test_rules_for_others_are_those_of_the_operator(render: Render) -> None:
+    manifests = render("everything")
+    (recorded,) = of(manifests, "PrometheusRule")
+    assert recorded["spec"] == recording_rules()
+    assert recorded["metadata"]["labels"]["release"] == "prometheus"
+    (adapted,) = [one for one in of(manifests, "ConfigMap") if one["metadata"]["name"].endswith("-adapter-rules")]
+    assert yaml.safe_load(adapted["data"]["config.yaml"]) == adapter_rules()
 
 
 def test_the_crd_is_the_generated_one_and_kept_by_default(render: Render) -> None:

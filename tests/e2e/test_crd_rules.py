@@ -65,6 +65,10 @@ def latency(**change: Any) -> Json:
     return scaling(latency=change)
 
 
+def schedule(**bounds: int) -> Json:
+    return {"name": "day", "cron": "0 8 * * MON-FRI", "durationSeconds": 3600, **bounds}
+
+
 def media(**change: Any) -> Json:
     return {"networking": {"media": change}}
 
@@ -98,6 +102,16 @@ ACCEPTED = {
     "ports up to the admin port": media(portRange="9000-9089"),
     "an advertised address": media(advertisedAddresses=["203.0.113.7", "2001:db8::1"]),
     "52 characters": {},
+    "engine HorizontalPodAutoscaler": scaling(engine="HorizontalPodAutoscaler", signals=[{"type": "CPUUtilization"}]),
+    "engine KEDA with a query": scaling(engine="KEDA", latency={"source": "Query", "query": "vector(1)"}),
+    "source Request": latency(source="Request"),
+    "a query with thresholds between bounds": latency(
+        source="Query", query="vector(1)", scaleUp={"aboveMilliseconds": 110}, scaleDown={"belowMilliseconds": 51}
+    ),
+    "requests over 100": scaling(signals=[{"type": "RequestsPerSecond", "target": 500, "vote": "Drive"}]),
+    "100 percent": scaling(signals=[{"type": "GPUUtilization", "target": 100}]),
+    "a schedule at the bounds": scaling(schedules=[schedule(minReplicas=2, maxReplicas=10)]),
+    "a schedule with one bound": scaling(schedules=[schedule(maxReplicas=5)]),
 }
 REJECTED = {
     "min above max": (scaling(minReplicas=11), "spec.autoscaling.minReplicas", "must not be above maxReplicas"),
@@ -144,6 +158,65 @@ REJECTED = {
         "spec.rollout.maxUnavailable",
         "must not both be 0",
     ),
+    "a query with another source": (
+        latency(query="vector(1)"),
+        "spec.autoscaling.latency.query",
+        "not allowed with another source",
+    ),
+    "source Query with a HorizontalPodAutoscaler": (
+        scaling(engine="HorizontalPodAutoscaler", latency={"source": "Query", "query": "vector(1)"}),
+        "spec.autoscaling.latency.source",
+        "cannot run a query",
+    ),
+    "101 percent": (
+        scaling(signals=[{"type": "CPUUtilization", "target": 101}]),
+        "spec.autoscaling.signals",
+        "at most 100",
+    ),
+    "signals with engine None": (
+        scaling(engine="None", signals=[{"type": "CPUUtilization"}]),
+        "spec.autoscaling.signals",
+        "signals need an engine that decides",
+    ),
+    "schedules with engine None": (
+        scaling(engine="None", schedules=[schedule(minReplicas=3)]),
+        "spec.autoscaling.schedules",
+        "schedules need an engine that decides",
+    ),
+    "a schedule without bounds": (
+        scaling(schedules=[schedule()]),
+        "spec.autoscaling.schedules",
+        "needs minReplicas or maxReplicas",
+    ),
+    "a schedule above the maximum": (
+        scaling(schedules=[schedule(maxReplicas=11)]),
+        "spec.autoscaling.schedules",
+        "must lie within",
+    ),
+}
+MORE_REJECTED = {  # the same rules, from their other sides
+    "source Query without a query": (latency(source="Query"), "spec.autoscaling.latency.query"),
+    "a schedule below the minimum": (scaling(schedules=[schedule(minReplicas=1)]), "spec.autoscaling.schedules"),
+    "a schedule that crosses itself": (
+        scaling(schedules=[schedule(minReplicas=5, maxReplicas=4)]),
+        "spec.autoscaling.schedules",
+    ),
+    "a schedule's minimum above the maximum": (
+        scaling(schedules=[schedule(minReplicas=11)]),
+        "spec.autoscaling.schedules",
+    ),
+    "a schedule of nine fields": (
+        scaling(schedules=[{**schedule(minReplicas=3), "cron": "0 8 * * 1 2 3 4 5"}]),
+        "spec.autoscaling.schedules[0].cron",
+    ),
+    "an advisory HorizontalPodAutoscaler": (
+        scaling(engine="HorizontalPodAutoscaler", mode="Advisory"),
+        "spec.autoscaling.mode",
+    ),
+    "a signal twice": (
+        scaling(signals=[{"type": "CPUUtilization"}] * 2),
+        "spec.autoscaling.signals[1]",
+    ),
 }
 
 
@@ -163,6 +236,14 @@ def test_what_a_rule_forbids_is_rejected_with_the_field_and_the_way_out(
     assert answer["code"] == 422
     causes = {cause["field"]: cause["message"] for cause in answer["details"]["causes"]}
     assert words in causes[field]
+
+
+@pytest.mark.parametrize("case", MORE_REJECTED)
+def test_rules_reject_from_their_other_sides_too(api: httpx.Client, pipelines: str, case: str) -> None:
+    change, field = MORE_REJECTED[case]
+    answer = create(api, pipelines, pipeline(change)).json()
+    assert answer["code"] == 422
+    assert field in {cause["field"] for cause in answer["details"]["causes"]}
 
 
 @pytest.mark.parametrize("name", ["a" * 53, "1st", "with.dot"])

@@ -57,6 +57,16 @@ def exposition(frames: float, *, within_50: float, within_100: float, sessions: 
     return "\n".join(rows) + "\n"
 
 
+def web(requests: float) -> str:
+    """HTTP requests, half of them within 75 ms, all within 0.3 s; half a core."""
+    rows = [exposition(1000, within_50=0.9, within_100=0.97), f"app_request_latency_seconds_count {requests}"]
+    for bound in (*LATENCY_BUCKETS_SECONDS, "+Inf"):
+        share = 1.0 if bound == "+Inf" or bound >= 0.3 else 0.5 if bound >= 0.075 else 0.0
+        rows.append(f'app_request_latency_seconds_bucket{{le="{bound}"}} {requests * share}')
+    rows += [f"process_cpu_seconds_total {requests / FRAMES_PER_SECOND / 2}", "process_resident_memory_bytes 1e9"]
+    return "\n".join(rows) + "\n"
+
+
 def elapsed_frames() -> float:
     return (time.monotonic() - START) * FRAMES_PER_SECOND
 
@@ -79,6 +89,7 @@ PODS: Mapping[str, Callable[[], str | None]] = {
     "idle/pod-0": lambda: exposition(1000, within_50=0.9, within_100=0.97, sessions="0").replace(
         "pending 1", "pending 0"
     ),
+    "web/pod-0": lambda: web(elapsed_frames()),
     "foreign/pod-0": lambda: "mediapod_frames_received_total 5\nmediapod_sessions 3\n",
 }
 
@@ -157,16 +168,16 @@ class Read:
     outcome: Outcome
 
 
-async def read(url: str, pipeline: str, pods: int = 1) -> Read:
+async def read(url: str, pipeline: str, pods: int = 1, spec: MediaPipelineSpec = SPEC) -> Read:
     """The signals of one pipeline, and what is decided on them for so many ready pods."""
     reader = PrometheusReader(ReaderSettings(url=url))
     key = Key("media", pipeline)
-    signals = (await reader.read([(key, SPEC)]))[key]
+    signals = (await reader.read([(key, spec)]))[key]
     reader.close()
     now = datetime.now(UTC)
     created = now - timedelta(hours=1)
     facts = tuple(PodFacts(f"pod-{i}", f"uid-{i}", created, ready=True, ready_since=created) for i in range(pods))
-    outcome = decide(SPEC, WorkloadFacts(pods, pods=facts), signals, ScalingState(), now, tick_seconds=10)
+    outcome = decide(spec, WorkloadFacts(pods, pods=facts), signals, ScalingState(), now, tick_seconds=10)
     return Read(signals, outcome)
 
 
@@ -243,6 +254,59 @@ async def test_a_pod_without_the_histogram_has_no_latency(url: str) -> None:
     signals = (await read(url, "foreign")).signals
     assert signals.ok_per_second == {}
     assert signals.pods["pod-0"].sessions == 3.0
+
+
+def scaled_by(**autoscaling: object) -> MediaPipelineSpec:
+    return MediaPipelineSpec.model_validate(
+        {
+            "pipeline": {"stages": [{"name": "soften", "effect": "GaussianBlur"}]},
+            "compute": {"device": "CPU"},
+            "monitoring": {"intervalSeconds": 1},
+            "autoscaling": {"minReplicas": 1, **autoscaling},
+        }
+    )
+
+
+async def test_latency_of_requests_and_signals(url: str) -> None:
+    kinds = ("CPUUtilization", "MemoryUtilization", "RequestsPerSecond")
+    wanted = scaled_by(latency={"source": "Request"}, signals=[{"type": kind} for kind in kinds])
+    seen = await read(url, "web", spec=wanted)
+    assert seen.outcome.data_state is DataState.FRESH
+    assert seen.outcome.latency_status["p95Milliseconds"] == 300
+    assert seen.outcome.latency_status["missPerMille"] == pytest.approx(500, abs=5)
+    rows = {row["name"]: row.get("value") for row in seen.outcome.autoscaling_status["signals"]}
+    assert rows["CPUUtilization"] == pytest.approx(50, abs=5)
+    assert rows["MemoryUtilization"] == 93
+    assert rows["RequestsPerSecond"] == pytest.approx(FRAMES_PER_SECOND, rel=0.1)
+
+
+P95 = "histogram_quantile(0.95, sum by (le) (rate(app_request_latency_seconds_bucket{{{}}}[4s])))"
+OWN = 'namespace="media",pipeline="web"'
+
+
+@pytest.mark.parametrize(
+    ("query", "milliseconds", "problem"),
+    [
+        (P95.format(OWN), 295, None),
+        (f"mediapod_sessions{{{OWN}}} * 0 / 0", None, None),
+        ('absent_metric{namespace="media"}', None, None),
+        ('mediapod_sessions{namespace="media"}', None, ProblemKind.SEVERAL_SERIES),
+        (f"mediapod_sessions{{{OWN}}} / 0", None, ProblemKind.VALUE),
+        (f"-mediapod_sessions{{{OWN}}}", None, ProblemKind.VALUE),
+        (f"mediapod_sessions{{{OWN}}}[1m]", None, ProblemKind.QUERY_ERROR),
+        (f"scalar(mediapod_sessions{{{OWN}}})", None, ProblemKind.QUERY_ERROR),
+        (f"no_function(mediapod_sessions{{{OWN}}})", None, None),  # does not parse: never asked
+    ],
+)
+async def test_a_query_of_ones_own(url: str, query: str, milliseconds: int | None, problem: ProblemKind | None) -> None:
+    seen = await read(url, "web", spec=scaled_by(latency={"source": "Query", "query": query}))
+    assert (seen.signals.problem.kind if seen.signals.problem else None) is problem
+    if milliseconds is None:
+        assert seen.signals.latency_seconds is None
+        assert seen.outcome.data_state is DataState.MISSING
+    else:
+        assert seen.outcome.latency_status["p95Milliseconds"] == pytest.approx(milliseconds, abs=10)
+        assert seen.outcome.data_state is DataState.FRESH
 
 
 async def test_a_server_that_is_gone_is_a_problem_of_every_pipeline() -> None:

@@ -14,6 +14,7 @@ from mediapipeline_operator.core.validation import invalid_stages
 SETTINGS = BuildSettings(
     mediapod_image="ghcr.io/rtcscale/mediapod:0.1.0",
     service_monitor_labels={"release": "prometheus"},
+    prometheus_url="http://prometheus-operated.monitoring.svc:9090",
 )
 
 
@@ -60,6 +61,8 @@ def test_replicas_are_in_no_manifest(case: Path) -> None:
         {"replicas": 7, "autoscaling": {"engine": "None"}},
         {"monitoring": {"intervalSeconds": 7}},
         {"paused": True},
+        {"autoscaling": {"signals": [{"type": "CPUUtilization"}]}},
+        {"autoscaling": {"engine": "HorizontalPodAutoscaler"}},
     ],
     ids=lambda change: "-".join(change),
 )

@@ -37,9 +37,37 @@ moments = st.integers(0, 4000).map(lambda seconds: (NOW - timedelta(seconds=seco
 maybe_moment = st.none() | moments
 
 
+SIGNALS = ("GPUUtilization", "CPUUtilization", "MemoryUtilization", "RequestsPerSecond")
+
+
+@st.composite
+def asked_signals(draw):
+    kinds = draw(st.sampled_from([(), (), SIGNALS[:1], SIGNALS[1:], SIGNALS]))
+    votes, targets = st.sampled_from(["Assist", "Drive"]), st.integers(1, 100)
+    return [{"type": kind, "target": draw(targets), "vote": draw(votes)} for kind in kinds]
+
+
+@st.composite
+def schedules(draw, low, high):
+    """At NOW, noon of a Saturday, the first holds and the second does not."""
+    crons = draw(st.sampled_from([(), (), ("0 11 * * *",), ("30 11 * * SAT", "0 20 * * *")]))
+    bounds = st.sampled_from([{"minReplicas": high}, {"maxReplicas": low}])
+    return [
+        {"name": f"s{index}", "cron": cron, "durationSeconds": 7200, **draw(bounds)} for index, cron in enumerate(crons)
+    ]
+
+
+sources = st.sampled_from(
+    [{}, {}, {"source": "Request"}, {"source": "Query", "query": 'x{namespace="media"}'}],
+)
+
+
 @st.composite
 def specs(
-    draw, engines=("Operator", "Operator", "Operator", "None"), paused=(False, False, False, True), mode="Active"
+    draw,
+    engines=("Operator", "Operator", "Operator", "None", "HorizontalPodAutoscaler", "KEDA"),
+    paused=(False, False, False, True),
+    mode="Active",
 ):
     low = draw(st.integers(1, 6))
     high = low + draw(st.integers(0, 8))
@@ -58,6 +86,9 @@ def specs(
                 "sessions": {"targetUtilizationPercent": draw(st.integers(10, 100)), "buffer": draw(st.integers(0, 9))},
                 "fallback": {"afterSeconds": 60} | draw(st.sampled_from([{}, {"replicas": 3}])),
                 "drain": {"timeoutSeconds": 600, "maxParallel": draw(st.integers(1, 3))},
+                "latency": draw(sources),
+                "signals": draw(asked_signals()),
+                "schedules": draw(schedules(low, high)),
             },
         }
     )
@@ -115,6 +146,10 @@ def pod_signals(draw):
         on_time_per_second=None if received is None else received * draw(shares),
         rejected_per_second=draw(st.sampled_from([0.0, 0.1, None])),
         busy_share=draw(st.none() | shares),
+        requests_per_second=draw(st.sampled_from([None, 0.0, 20.0, 500.0])),
+        gpu_percent=draw(st.sampled_from([None, 0.0, 40.0, 100.0])),
+        cpu_cores=draw(st.sampled_from([None, 0.0, 0.7, 3.0])),
+        memory_bytes=draw(st.sampled_from([None, 1e8, 4e9])),
     )
 
 
@@ -126,7 +161,8 @@ def measurements(draw):
     received = sum(pod.received_per_second or 0.0 for pod in seen.values())
     late, missed = draw(st.integers(5, 6000)), draw(shares)
     ok = {bound: received * (1 - missed) * (bound * 1000 >= late) for bound in LATENCY_BUCKETS_SECONDS}
-    return Signals(20.0, None, seen, received, ok, draw(st.none() | st.floats(-1, 1)))
+    queried = draw(st.none() | st.floats(0, 2))
+    return Signals(20.0, None, seen, received, ok, draw(st.none() | st.floats(-1, 1)), latency_seconds=queried)
 
 
 @st.composite
@@ -235,7 +271,16 @@ def a_restarted_operator_knows_what_the_old_one_knew(spec, workload, outcome):
     assert ScalingState.from_status(stored) == outcome.state
 
 
+def never_down_when_a_signal_is_unknown_or_would_come_near_its_target(spec, workload, outcome):
+    decision = outcome.decision
+    if decision.action is DecisionAction.DOWN and decision.reason in (Reason.LATENCY_LOW, Reason.NO_TRAFFIC):
+        rows = {row["name"]: row for row in outcome.autoscaling_status["signals"]}
+        for signal in spec.autoscaling.signals:
+            assert rows[signal.type.value]["value"] <= 0.9 * signal.target + 0.5
+
+
 CHECKS = (
+    never_down_when_a_signal_is_unknown_or_would_come_near_its_target,
     bounds_are_respected_and_the_expectation_is_what_was_observed,
     never_down_on_unknown_data,
     at_most_one_destructive_step,
@@ -292,9 +337,27 @@ def test_more_sessions_never_mean_fewer_replicas(spec, workload, signals, state,
 def test_dropped_frames_raise_the_missed_share_and_never_lower_the_wish(spec, workload, signals, state, kept):
     fewer = {bound: rate * kept for bound, rate in signals.ok_per_second.items()}
     good, bad = run(spec, workload, signals, state), run(spec, workload, replace(signals, ok_per_second=fewer), state)
-    if good.latency_status and bad.latency_status:
+    if "missPerMille" in good.latency_status and "missPerMille" in bad.latency_status:
         assert bad.latency_status["missPerMille"] >= good.latency_status["missPerMille"]
     assert bad.decision.to_replicas >= good.decision.to_replicas
+
+
+@many
+@given(deciding, workloads(), measurements(), states(), st.sampled_from(SIGNALS), st.floats(1, 9))
+def test_a_higher_signal_never_means_fewer_replicas(spec, workload, signals, state, kind, factor):
+    name = {
+        "GPUUtilization": "gpu_percent",
+        "CPUUtilization": "cpu_cores",
+        "MemoryUtilization": "memory_bytes",
+        "RequestsPerSecond": "requests_per_second",
+    }[kind]
+    known = {key: getattr(seen, name) for key, seen in signals.pods.items()}
+    pods = {
+        key: seen if known[key] is None else replace(seen, **{name: factor * known[key]})
+        for key, seen in signals.pods.items()
+    }
+    low, high = run(spec, workload, signals, state), run(spec, workload, replace(signals, pods=pods), state)
+    assert high.decision.to_replicas >= low.decision.to_replicas
 
 
 @many

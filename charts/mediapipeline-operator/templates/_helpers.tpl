@@ -20,6 +20,10 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 - apiGroups: [media.rtcscale.dev]
   resources: [mediapipelines/status]
   verbs: [patch]
+# spec.replicas is set to the present number before another engine takes over.
+- apiGroups: [media.rtcscale.dev]
+  resources: [mediapipelines/scale]
+  verbs: [get, update]
 # Children carry owner references with blockOwnerDeletion; some clusters admit that only with this right.
 - apiGroups: [media.rtcscale.dev]
   resources: [mediapipelines/finalizers]
@@ -40,6 +44,13 @@ app.kubernetes.io/instance: {{ .Release.Name }}
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [monitoring.coreos.com]
   resources: [servicemonitors]
+  verbs: [get, list, watch, create, patch, delete]
+# Autoscalers of the engines of these names; those of others are seen, so that nothing works against them.
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [keda.sh]
+  resources: [scaledobjects]
   verbs: [get, list, watch, create, patch, delete]
 # The number of replicas is written here and nowhere else.
 - apiGroups: [apps]

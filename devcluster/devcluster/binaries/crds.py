@@ -1,5 +1,6 @@
 """CustomResourceDefinitions of other projects, taken from their Go modules and never kept in this repository."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from devcluster.binaries.cache import Cache, default_cache_dir
@@ -7,47 +8,68 @@ from devcluster.binaries.errors import BinaryError, SourceUnavailableError
 from devcluster.binaries.gomodules import download_module
 from devcluster.binaries.gotoolchain import find_go
 from devcluster.binaries.progress import Lines, Progress
-from devcluster.binaries.versions import PROMETHEUS_OPERATOR
+from devcluster.binaries.versions import KEDA, PROMETHEUS_OPERATOR
 
-_MODULE = "github.com/prometheus-operator/prometheus-operator"
-_FOLDER = f"prometheus-operator-{PROMETHEUS_OPERATOR}"
-_CRD_FOLDER = "example/prometheus-operator-crd"
+
+@dataclass(frozen=True)
+class _Publisher:
+    """A Go module that holds CRDs: where, and how their files are named."""
+
+    product: str
+    module: str
+    version: str
+    file: str
+
+    @property
+    def folder(self) -> str:
+        return f"{self.product}-{self.version}"
+
+
+_MONITORING = _Publisher(
+    "prometheus-operator",
+    "github.com/prometheus-operator/prometheus-operator",
+    PROMETHEUS_OPERATOR,
+    "example/prometheus-operator-crd/monitoring.coreos.com_{}.yaml",
+)
+_KEDA = _Publisher("keda", "github.com/kedacore/keda/v2", KEDA, "config/crd/bases/keda.sh_{}.yaml")
 
 
 def crd_manifests(plural: str, *, cache_dir: Path | None = None, progress: Progress | None = None) -> Path:
-    """A YAML file with the CRD of a kind of monitoring.coreos.com, for example `servicemonitors`.
+    """A YAML file with the CRD of a kind of monitoring.coreos.com, for example `servicemonitors`, or of KEDA's
+    `scaledobjects`.
 
     Raises:
         BinaryError: the module cannot be had, or has no such CRD.
     """
+    publisher = _KEDA if plural == "scaledobjects" else _MONITORING
     cache, shown = Cache(cache_dir or default_cache_dir()), progress or Lines()
     name = f"{plural}.yaml"
-    found = cache.find(_FOLDER, name)
+    found = cache.find(publisher.folder, name)
     if found is None:
-        with cache.locked(_FOLDER, shown):
-            found = cache.find(_FOLDER, name) or _fetch(cache, plural, shown)
+        with cache.locked(publisher.folder, shown):
+            found = cache.find(publisher.folder, name) or _fetch(cache, publisher, plural, shown)
     return found
 
 
-def _fetch(cache: Cache, plural: str, progress: Progress) -> Path:
+def _fetch(cache: Cache, publisher: _Publisher, plural: str, progress: Progress) -> Path:
     name = f"{plural}.yaml"
-    target = cache.root / _FOLDER / name
+    target = cache.root / publisher.folder / name
     try:
-        with progress.step(f"fetching the CRD {plural} (Go module)"), cache.workspace(_FOLDER) as workspace:
-            module = download_module(find_go(cache, progress), _MODULE, PROMETHEUS_OPERATOR, workspace)
+        with progress.step(f"fetching the CRD {plural} (Go module)"), cache.workspace(publisher.folder) as workspace:
+            module = download_module(find_go(cache, progress), publisher.module, publisher.version, workspace)
             copy = workspace / name
-            copy.write_bytes(_crd_file(module.folder, plural).read_bytes())
-            cache.install(_FOLDER, {name: copy}, executable=False)
+            copy.write_bytes(_crd_file(module.folder, publisher, plural).read_bytes())
+            cache.install(publisher.folder, {name: copy}, executable=False)
     except SourceUnavailableError as error:
         raise BinaryError(
-            f"cannot get the CRD {plural} of prometheus-operator {PROMETHEUS_OPERATOR}: {error}\n"
+            f"cannot get the CRD {plural} of {publisher.product} {publisher.version}: {error}\n"
             f"To go on: connect this machine to the network (or set GOPROXY), or put the CRD into {target}."
         ) from error
     return target
 
 
-def _crd_file(module_folder: Path, plural: str) -> Path:
-    path = module_folder / _CRD_FOLDER / f"monitoring.coreos.com_{plural}.yaml"
+def _crd_file(module_folder: Path, publisher: _Publisher, plural: str) -> Path:
+    path = module_folder / publisher.file.format(plural)
     if not path.is_file():
-        raise SourceUnavailableError(f"{_MODULE} {PROMETHEUS_OPERATOR} has no {path.name}")
+        raise SourceUnavailableError(f"{publisher.module} {publisher.version} has no {path.name}")
     return path

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from devcluster.binaries.errors import ChecksumError, SourceUnavailableError
+from devcluster.binaries.errors import ChecksumError, NotOfferedError, SourceUnavailableError
 from devcluster.binaries.versions import Binary
 
 CONNECT_TIMEOUT_SECONDS = 3.0
@@ -29,7 +29,13 @@ class Release:
 
 
 def release_of(binary: Binary, machine: str) -> Release:
-    """The official download of a program for a machine (`amd64`, `arm64`) on Linux."""
+    """The official download of a program for a machine (`amd64`, `arm64`) on Linux.
+
+    Raises:
+        NotOfferedError: its publisher offers images only.
+    """
+    if binary.product not in _RELEASES:
+        raise NotOfferedError("published as an image only")
     return _RELEASES[binary.product](binary, machine)
 
 

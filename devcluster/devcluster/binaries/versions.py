@@ -23,6 +23,11 @@ GO = "1.26.6"
 # The last version whose whole repository, with the CRD files, is one Go module on the mirrors.
 PROMETHEUS_OPERATOR = "0.85.0"
 
+# For the CRD of its ScaledObject; the newest on the mirrors that is a few weeks old.
+KEDA = "2.20.2"
+# The adapter that feeds Prometheus' values to HorizontalPodAutoscalers.
+PROMETHEUS_ADAPTER = "0.12.0"
+
 Version = tuple[int, int, int]
 _VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
 
@@ -147,6 +152,12 @@ def _helm() -> Binary:
     return Binary("helm", "helm", HELM, helm_fits, recipe, ("version", "--short"))
 
 
+def _prometheus_adapter() -> Binary:
+    module = "sigs.k8s.io/prometheus-adapter"
+    recipe = GoRecipe(module, PROMETHEUS_ADAPTER, f"{module}/cmd/adapter")
+    return Binary("prometheus-adapter", "prometheus-adapter", PROMETHEUS_ADAPTER, at_least(0, 11, 0), recipe)
+
+
 CATALOGUE: dict[str, Binary] = {
     binary.name: binary
     for binary in (
@@ -158,6 +169,7 @@ CATALOGUE: dict[str, Binary] = {
         _prometheus("prometheus"),
         _prometheus("promtool"),
         _helm(),
+        _prometheus_adapter(),
     )
 }
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")

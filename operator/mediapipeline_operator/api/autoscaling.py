@@ -4,11 +4,13 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from mediapipeline_operator.api.model import ApiModel
+from mediapipeline_operator.api.model import ApiModel, Name
 
 
 class Engine(StrEnum):
     OPERATOR = "Operator"
+    HPA = "HorizontalPodAutoscaler"
+    KEDA = "KEDA"
     NONE = "None"
 
 
@@ -24,6 +26,20 @@ class Policy(StrEnum):
 
 class LatencySource(StrEnum):
     FRAME = "Frame"
+    REQUEST = "Request"
+    QUERY = "Query"
+
+
+class SignalType(StrEnum):
+    GPU_UTILIZATION = "GPUUtilization"
+    CPU_UTILIZATION = "CPUUtilization"
+    MEMORY_UTILIZATION = "MemoryUtilization"
+    REQUESTS_PER_SECOND = "RequestsPerSecond"
+
+
+class Vote(StrEnum):
+    ASSIST = "Assist"
+    DRIVE = "Drive"
 
 
 class DrainTimeoutAction(StrEnum):
@@ -57,11 +73,63 @@ class Latency(ApiModel):
 
     source: LatencySource = Field(
         default=LatencySource.FRAME,
-        description="Which latency counts: the age of returned frames, missed frames included.",
+        description="Which latency counts. Frame: the age of returned frames, missed frames included. Request: the "
+        "time to answer HTTP requests. Query: the result of query.",
+    )
+    query: str = Field(
+        default="",
+        max_length=4096,
+        description="PromQL for source Query: one series with a p95 in seconds. Every selector in it must match on the "
+        'pipeline\'s own namespace, as namespace="...".',
     )
     scale_up: ScaleUpThreshold = Field(default_factory=ScaleUpThreshold, description="Threshold for more replicas.")
     scale_down: ScaleDownThreshold = Field(
         default_factory=ScaleDownThreshold, description="Threshold for fewer replicas."
+    )
+
+
+class Signal(ApiModel):
+    """One more measurement that takes part in the decision, as a mean over the serving replicas."""
+
+    type: SignalType = Field(
+        description="What is measured. GPUUtilization: percent, from the exporter of NVIDIA's DCGM or, where it has "
+        "none, the busy share of the device. CPUUtilization and MemoryUtilization: percent of what a replica requests. "
+        "RequestsPerSecond: HTTP requests a replica.",
+    )
+    target: int = Field(
+        default=70, ge=1, le=100000, description="The mean that a replica should have: percent, or requests a second."
+    )
+    vote: Vote = Field(
+        default=Vote.ASSIST,
+        description="Assist: above the target it adds at most one replica, and it can forbid the removal of one. "
+        "Drive: it also asks for as many replicas as bring the mean to the target. With the engines "
+        "HorizontalPodAutoscaler and KEDA every signal drives.",
+    )
+
+
+class Schedule(ApiModel):
+    """Narrower bounds for a time that comes again."""
+
+    name: Name = Field(description="Name of the schedule, unique in the pipeline; decisions name it.")
+    cron: str = Field(
+        min_length=9,
+        max_length=128,
+        pattern=r"^\S+(\s+\S+){4}$",
+        description="When it begins: minute, hour, day of month, month, day of week. Example: 0 8 * * MON-FRI",
+    )
+    time_zone: str = Field(
+        default="UTC",
+        min_length=1,
+        max_length=64,
+        pattern=r"^[A-Za-z][A-Za-z0-9_+\-/]*$",
+        description="Time zone of cron by its name in the tz database, for example Europe/Berlin.",
+    )
+    duration_seconds: int = Field(ge=60, le=604800, description="For how long it holds after each beginning.")
+    min_replicas: int | None = Field(
+        default=None, ge=1, le=1000, description="Fewest serving replicas meanwhile. Absent: as always."
+    )
+    max_replicas: int | None = Field(
+        default=None, ge=1, le=1000, description="Most replicas meanwhile. Absent: as always."
     )
 
 
@@ -99,7 +167,9 @@ class Autoscaling(ApiModel):
     """Who decides the number of replicas, and how."""
 
     engine: Engine = Field(
-        default=Engine.OPERATOR, description="Operator decides from p95 and sessions; None leaves it to spec.replicas."
+        default=Engine.OPERATOR,
+        description="Operator decides from p95 and sessions. HorizontalPodAutoscaler and KEDA: the operator creates "
+        "one that sets spec.replicas. None leaves spec.replicas to people. All are carried out by draining.",
     )
     mode: Mode = Field(
         default=Mode.ACTIVE,
@@ -113,8 +183,21 @@ class Autoscaling(ApiModel):
     min_replicas: int = Field(default=2, ge=1, le=1000, description="Fewest serving replicas.")
     max_replicas: int = Field(default=10, ge=1, le=1000, description="Most replicas, draining ones included.")
     latency: Latency = Field(default_factory=Latency, description="The latency thresholds.")
+    signals: tuple[Signal, ...] = Field(
+        default=(),
+        max_length=4,
+        description="Further measurements that take part in the decision.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
     sessions: SessionTargets = Field(
         default_factory=SessionTargets, description="Feed-forward on sessions (policy SLO)."
     )
     drain: Drain = Field(default_factory=Drain, description="How replicas leave.")
     fallback: Fallback = Field(default_factory=Fallback, description="What to do while metrics are missing.")
+    schedules: tuple[Schedule, ...] = Field(
+        default=(),
+        max_length=8,
+        description="Times with narrower bounds. Where several hold at once, the highest minReplicas and the lowest "
+        "maxReplicas count; if these cross, the minimum wins.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )

@@ -32,7 +32,7 @@ class Rule:
 def _on_a_bound(field: str) -> Rule:
     return Rule(
         _SPEC,
-        f"self.{field} in [{_BOUNDS}]",
+        f"self.autoscaling.latency.source == 'Query' || self.{field} in [{_BOUNDS}]",
         f"must be a bound of the latency histogram, where the missed share is exact: {_BOUNDS}",
         field,
     )
@@ -81,6 +81,54 @@ RULES = (
     ),
     _on_a_bound("autoscaling.latency.scaleUp.aboveMilliseconds"),
     _on_a_bound("autoscaling.latency.scaleDown.belowMilliseconds"),
+    Rule(
+        _SPEC,
+        "(self.autoscaling.latency.source == 'Query') == (self.autoscaling.latency.query != '')",
+        "query is needed with source Query and is not allowed with another source",
+        "autoscaling.latency.query",
+    ),
+    Rule(
+        _SPEC,
+        "self.autoscaling.latency.source != 'Query' || self.autoscaling.engine != 'HorizontalPodAutoscaler'",
+        "a HorizontalPodAutoscaler reads p95 through the rules of the metrics adapter and cannot run a query: "
+        "set source to Frame or Request, or engine to Operator or KEDA",
+        "autoscaling.latency.source",
+    ),
+    Rule(
+        _SPEC,
+        "self.autoscaling.signals.all(s, s.type == 'RequestsPerSecond' || s.target <= 100)",
+        "target must be at most 100 (percent) for GPUUtilization, CPUUtilization and MemoryUtilization",
+        "autoscaling.signals",
+    ),
+    Rule(
+        _SPEC,
+        "self.autoscaling.engine != 'None' || size(self.autoscaling.signals) == 0",
+        "signals need an engine that decides: remove them, or set engine to another one than None",
+        "autoscaling.signals",
+    ),
+    Rule(
+        _SPEC,
+        "self.autoscaling.engine != 'None' || size(self.autoscaling.schedules) == 0",
+        "schedules need an engine that decides: remove them, or set engine to another one than None",
+        "autoscaling.schedules",
+    ),
+    Rule(
+        _SPEC,
+        "self.autoscaling.schedules.all(s, has(s.minReplicas) || has(s.maxReplicas))",
+        "each schedule needs minReplicas or maxReplicas",
+        "autoscaling.schedules",
+    ),
+    Rule(
+        _SPEC,
+        "self.autoscaling.schedules.all(s, "
+        "(!has(s.minReplicas) || (s.minReplicas >= self.autoscaling.minReplicas "
+        "&& s.minReplicas <= (has(s.maxReplicas) ? s.maxReplicas : self.autoscaling.maxReplicas))) && "
+        "(!has(s.maxReplicas) || (s.maxReplicas >= self.autoscaling.minReplicas "
+        "&& s.maxReplicas <= self.autoscaling.maxReplicas)))",
+        "the bounds of a schedule must lie within autoscaling.minReplicas and autoscaling.maxReplicas, "
+        "its minReplicas not above its maxReplicas",
+        "autoscaling.schedules",
+    ),
     Rule(
         _SPEC,
         "!has(self.compute.simulation) || self.compute.device == 'Simulated'",

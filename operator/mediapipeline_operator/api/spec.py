@@ -22,7 +22,11 @@ from mediapipeline_operator.api.autoscaling import (
     Policy,
     ScaleDownThreshold,
     ScaleUpThreshold,
+    Schedule,
     SessionTargets,
+    Signal,
+    SignalType,
+    Vote,
 )
 from mediapipeline_operator.api.hosting import (
     IngressSpec,
@@ -77,14 +81,18 @@ __all__ = [
     "Rollout",
     "ScaleDownThreshold",
     "ScaleUpThreshold",
+    "Schedule",
     "Scheduling",
     "Security",
     "ServiceMonitorSpec",
     "ServiceSpec",
     "SessionTargets",
     "Sessions",
+    "Signal",
+    "SignalType",
     "Simulation",
     "Stage",
+    "Vote",
 ]
 
 
@@ -228,7 +236,8 @@ class MediaPipelineSpec(ApiModel):
         default=2,
         ge=0,
         le=1000,
-        description="Number of replicas with autoscaling.engine None; the /scale subresource. Carried out by draining.",
+        description="Number of replicas with the engines None, HorizontalPodAutoscaler and KEDA; the /scale "
+        "subresource. Carried out by draining.",
     )
     pipeline: Pipeline = Field(description="What happens to every frame.")
     sessions: Sessions = Field(default_factory=Sessions, description="Admission and timers of sessions.")

@@ -122,6 +122,7 @@ class Timers(ApiModel):
     last_scale_down_time: Time = Field(default=None, description="The last time a replica was removed.")
     data_state_since: Time = Field(default=None, description="The data state has been the same since then.")
     rejected_since: Time = Field(default=None, description="Offers have been refused for lack of capacity since then.")
+    jump_since: Time = Field(default=None, description="An unusually large step has been asked for since then.")
     unknown_since: Time = Field(default=None, description="Measurements have not been complete since then.")
 
 
@@ -167,6 +168,10 @@ class AutoscalingStatus(ApiModel):
         max_length=1000,
         description="Replicas that take no new sessions.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["uid"]},
+    )
+    engine: str = Field(default="", max_length=64, description="The engine that decided last.")
+    requested_replicas: int | None = Field(
+        default=None, ge=0, le=100000, description="spec.replicas when that engine decided last."
     )
     history: tuple[PastDecision, ...] = Field(
         default=(),

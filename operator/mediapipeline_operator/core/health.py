@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from mediapipeline_operator.api.reasons import ConditionType
 from mediapipeline_operator.api.spec import Device, Engine, MediaPipelineSpec
 from mediapipeline_operator.core.conditions import Condition
+from mediapipeline_operator.core.engines import conflict_text
 from mediapipeline_operator.core.model import DeploymentState, Findings, PodState, Snapshot
 from mediapipeline_operator.core.observed import rollout_in_progress
+from mediapipeline_operator.core.resources.autoscalers import HPA_KIND, KEDA_KIND, autoscaler_kind
 from mediapipeline_operator.core.rollouts import BY_OPERATOR, BY_SPEC, template_rolls_out
 
 _PATIENCE_SECONDS = 60.0  # a pod may be unschedulable for this long, while nodes come up, before anybody is told
@@ -33,6 +35,7 @@ def conditions(snapshot: Snapshot, findings: Findings) -> tuple[Condition, ...]:
         *((reconciling,) if stalled is None else (stalled,)),
         _degraded(snapshot, findings),
         _monitoring(snapshot),
+        _conflict(snapshot),
         _paused(snapshot.pipeline.spec),
     )
 
@@ -118,10 +121,11 @@ def _degradations(snapshot: Snapshot, findings: Findings) -> Iterator[tuple[str,
         yield "ChildRefused", "; ".join(findings.refused.values())
     if findings.failed:
         yield "ApplyFailed", _failures(findings)
-    needed_kinds = sorted(kind for kind in snapshot.unavailable if kind != SERVICE_MONITOR)
+    needed_kinds = sorted(kind for kind in snapshot.unavailable if kind not in _optional_kinds(snapshot))
     if needed_kinds:
         why = "; ".join(f"{kind}: {snapshot.unavailable[kind]}" for kind in needed_kinds)
-        yield "KindUnavailable", f"the operator cannot read {why}; check its RBAC rules"
+        way_out = "install KEDA, or choose another engine" if KEDA_KIND in needed_kinds else "check its RBAC rules"
+        yield "KindUnavailable", f"the operator cannot read {why}; {way_out}"
     for pod in snapshot.pods:
         if pod.problem and _long_enough(snapshot, pod):
             yield _pod_problem(snapshot.pipeline.spec, pod)
@@ -130,6 +134,18 @@ def _degradations(snapshot: Snapshot, findings: Findings) -> Iterator[tuple[str,
         yield "ReplicaFailure", deployment.failure
     if deployment is not None and deployment.deadline_exceeded:
         yield "ProgressDeadlineExceeded", "the rollout has made no progress for 10 minutes; look at the newest pod"
+
+
+def _optional_kinds(snapshot: Snapshot) -> frozenset[str]:
+    """Kinds without which this pipeline is none the worse."""
+    needed = autoscaler_kind(snapshot.pipeline.spec.autoscaling.engine)
+    return frozenset({SERVICE_MONITOR, HPA_KIND, KEDA_KIND}) - {needed}
+
+
+def _conflict(snapshot: Snapshot) -> Condition:
+    text = conflict_text(snapshot)
+    kind = ConditionType.CONFLICTING_AUTOSCALER
+    return Condition(kind, True, "ConflictingAutoscaler", text) if text else Condition(kind, False, "NoConflict", "")
 
 
 def _long_enough(snapshot: Snapshot, pod: PodState) -> bool:

@@ -89,7 +89,22 @@ class Expected:
 
     generation: int
     draining: int
+    bounds: tuple[int, int]  # fewest and most replicas, by the schedules of the moment
     digests: Mapping[ChildRef, str]
+
+
+@dataclass(frozen=True, slots=True)
+class AutoscalerState:
+    """A HorizontalPodAutoscaler of anybody: what it scales, and whose it is."""
+
+    namespace: str
+    name: str
+    resource_version: str
+    pipeline: str  # name of the Deployment or MediaPipeline that it scales; "" when it scales something else
+    target_kind: str
+    owner_kind: str
+    owner_name: str
+    owner_uid: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +130,7 @@ class Snapshot:
     memory: Memory
     now: datetime
     rollout_slot: bool = False  # a template that changed without the spec may roll out now
+    autoscalers: tuple[AutoscalerState, ...] = ()  # on this pipeline or its Deployment, ours included
 
     @property
     def deployment(self) -> DeploymentState | None:
@@ -164,9 +180,13 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the pass is going to do, in this order: applies, initial replicas, deletes, actions, events; then status."""
+    """What the pass is going to do, in this order: hand-over, applies, initial replicas, deletes, actions, events.
+
+    The status comes after it.
+    """
 
     findings: Findings = Findings()
+    hand_over: int | None = None  # the pipeline's own /scale is set to this before the rest
     applies: tuple[Apply, ...] = ()
     initial_replicas: int | None = None
     deletes: tuple[Delete, ...] = ()

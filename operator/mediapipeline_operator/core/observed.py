@@ -9,7 +9,7 @@ from typing import Any
 
 from mediapipeline_operator.api import labels
 from mediapipeline_operator.core.drift import owned_digest, owns_replicas
-from mediapipeline_operator.core.model import ChildRef, ChildState, DeploymentState, Owner, PodState
+from mediapipeline_operator.core.model import AutoscalerState, ChildRef, ChildState, DeploymentState, Owner, PodState
 from mediapipeline_operator.core.scaling.model import PodFacts, WorkloadFacts
 
 Json = Mapping[str, Any]
@@ -47,6 +47,24 @@ def pod_state(obj: Json) -> PodState:
         facts=_pod_facts(meta, pod_labels, status),
         problem=problem,
         problem_since=since,
+    )
+
+
+def autoscaler_state(obj: Json) -> AutoscalerState:
+    """The projection of a HorizontalPodAutoscaler."""
+    meta, target = obj["metadata"], obj["spec"]["scaleTargetRef"]
+    group = str(target.get("apiVersion", "")).partition("/")[0]
+    concerns_us = (group, target["kind"]) in (("apps", "Deployment"), (labels.GROUP, labels.KIND))
+    owner: Json = next((item for item in meta.get("ownerReferences") or () if item.get("controller")), {})
+    return AutoscalerState(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        resource_version=meta["resourceVersion"],
+        pipeline=target["name"] if concerns_us else "",
+        target_kind=target["kind"],
+        owner_kind=owner.get("kind", ""),
+        owner_name=owner.get("name", ""),
+        owner_uid=owner.get("uid", ""),
     )
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from mediapipeline_operator.api.reasons import EventReason
+from mediapipeline_operator.api.spec import MediaPipelineSpec
 from mediapipeline_operator.core.drift import manifest_digest
+from mediapipeline_operator.core.engines import Delegation, delegation
 from mediapipeline_operator.core.model import (
     Apply,
     ChildRef,
@@ -26,10 +28,11 @@ from mediapipeline_operator.core.model import (
 from mediapipeline_operator.core.observed import workload_facts
 from mediapipeline_operator.core.resources import BuildSettings, desired, initial_replicas
 from mediapipeline_operator.core.rollouts import waits_for_slot
+from mediapipeline_operator.core.scaling import schedules
 from mediapipeline_operator.core.scaling.decide import decide
-from mediapipeline_operator.core.scaling.model import Action, MarkDraining, SetReplicas
+from mediapipeline_operator.core.scaling.model import Action, MarkDraining, SetReplicas, WorkloadFacts
 from mediapipeline_operator.core.scaling.outcome import Outcome
-from mediapipeline_operator.core.validation import invalid_stages
+from mediapipeline_operator.core.validation import invalid_fields
 
 _LATER_SECONDS = 2.0  # for something that another controller is about to finish
 _REFUSED_SECONDS = 30.0  # for something that a person has to change
@@ -40,26 +43,29 @@ def plan(snapshot: Snapshot, settings: BuildSettings, *, tick_seconds: float) ->
     pipeline = snapshot.pipeline
     if pipeline.deleting:
         return Plan()
-    outcome = _scaling(snapshot, tick_seconds)
-    errors = invalid_stages(pipeline.spec)
+    workload = _workload(snapshot)
+    engine = delegation(snapshot, workload)
+    outcome = _scaling(snapshot, engine.spec, workload, tick_seconds)
+    errors = invalid_fields(pipeline, snapshot.now)
     if errors:
         message = "; ".join(f"{error.field}: {error.message}" for error in errors)
-        return _scale_only(Findings(invalid=message), outcome)
+        return _scale_only(Findings(invalid=message), outcome, engine.hand_over)
     if pipeline.spec.paused:
         return _scale_only(Findings(), outcome)
-    return _full(snapshot, settings, outcome)
+    return _full(snapshot, settings, outcome, engine)
 
 
-def _scale_only(findings: Findings, outcome: Outcome | None) -> Plan:
+def _scale_only(findings: Findings, outcome: Outcome | None, hand_over: int | None = None) -> Plan:
     """Children stay as they are; capacity is still looked after, by the last valid template."""
     actions = outcome.actions if outcome is not None else ()
-    return Plan(findings=findings, outcome=outcome, actions=actions, scaling_events=_scaling_events(outcome))
+    events = _scaling_events(outcome)
+    return Plan(findings=findings, hand_over=hand_over, outcome=outcome, actions=actions, scaling_events=events)
 
 
-def _full(snapshot: Snapshot, settings: BuildSettings, outcome: Outcome | None) -> Plan:
+def _full(snapshot: Snapshot, settings: BuildSettings, outcome: Outcome | None, engine: Delegation) -> Plan:
     wanted = expected(snapshot, settings)
     findings = _findings(snapshot, wanted.digests)
-    due = tuple(_due(snapshot, wanted.digests, findings))
+    due = tuple(ref for ref in _due(snapshot, wanted.digests, findings) if ref.kind != engine.withheld)
     applies = _applies(snapshot, settings, wanted, due) if due else ()
     initial = _initial_replicas(snapshot, applies)
     actions = outcome.actions if outcome is not None and initial is None else ()
@@ -67,6 +73,7 @@ def _full(snapshot: Snapshot, settings: BuildSettings, outcome: Outcome | None) 
     deletes = () if _removes_capacity(actions) else surplus[:1]
     return Plan(
         findings=findings,
+        hand_over=engine.hand_over,
         applies=applies,
         initial_replicas=initial,
         deletes=deletes,
@@ -75,41 +82,52 @@ def _full(snapshot: Snapshot, settings: BuildSettings, outcome: Outcome | None) 
         repairs=dict(_repairs(snapshot, applies)),
         outcome=outcome if initial is None else None,
         expected=wanted,
-        requeue_after_seconds=_requeue_after(findings, more=len(surplus) > len(deletes)),
+        requeue_after_seconds=_requeue_after(
+            findings, more=len(surplus) > len(deletes) or engine.hand_over is not None
+        ),
     )
 
 
-def _scaling(snapshot: Snapshot, tick_seconds: float) -> Outcome | None:
-    """None until there is a Deployment whose number was set once, and something has been measured."""
+def _workload(snapshot: Snapshot) -> WorkloadFacts | None:
+    """None until there is a Deployment."""
     deployment = snapshot.deployment
-    if deployment is None or snapshot.signals is None:
+    if deployment is None:
         return None
-    memory = snapshot.memory
-    workload = workload_facts(deployment, snapshot.pods, applied_generation=memory.applied_generation)
-    spec = snapshot.pipeline.spec
-    return decide(spec, workload, snapshot.signals, memory.state, snapshot.now, tick_seconds=tick_seconds)
+    return workload_facts(deployment, snapshot.pods, applied_generation=snapshot.memory.applied_generation)
+
+
+def _scaling(
+    snapshot: Snapshot, spec: MediaPipelineSpec, workload: WorkloadFacts | None, tick_seconds: float
+) -> Outcome | None:
+    """None until there is a Deployment whose number was set once, and something has been measured."""
+    if workload is None or snapshot.signals is None:
+        return None
+    return decide(spec, workload, snapshot.signals, snapshot.memory.state, snapshot.now, tick_seconds=tick_seconds)
 
 
 def expected(snapshot: Snapshot, settings: BuildSettings) -> Expected:
-    """The children's digests, from memory unless the spec or the number of draining replicas has changed.
+    """The children's digests, from memory unless the spec, the draining replicas or the schedules' bounds changed.
 
     `settings` never change within a process, and memory does not outlive it.
     """
-    known, draining = snapshot.memory.expected, _draining(snapshot)
-    if known is not None and (known.generation, known.draining) == (snapshot.pipeline.generation, draining):
+    generation, known = snapshot.pipeline.generation, snapshot.memory.expected
+    draining, bounds = _draining(snapshot), schedules.bounds(snapshot.pipeline.spec, snapshot.now)
+    if known is not None and (known.generation, known.draining, known.bounds) == (generation, draining, bounds):
         return known
-    manifests = _manifests(snapshot, settings, draining)
+    manifests = _manifests(snapshot, settings, draining, bounds)
     digests = {ref: manifest_digest(manifest) for ref, manifest in manifests.items()}
-    return Expected(snapshot.pipeline.generation, draining, digests)
+    return Expected(generation, draining, bounds, digests)
 
 
 def _draining(snapshot: Snapshot) -> int:
     return sum(pod.facts.draining and not pod.facts.terminating for pod in snapshot.pods)
 
 
-def _manifests(snapshot: Snapshot, settings: BuildSettings, draining: int) -> dict[ChildRef, Manifest]:
+def _manifests(
+    snapshot: Snapshot, settings: BuildSettings, draining: int, bounds: tuple[int, int]
+) -> dict[ChildRef, Manifest]:
     """In the order in which they are applied."""
-    manifests = desired(snapshot.pipeline, settings, draining=draining)
+    manifests = desired(snapshot.pipeline, settings, draining=draining, bounds=bounds)
     return {ChildRef(manifest["kind"], manifest["metadata"]["name"]): manifest for manifest in manifests}
 
 
@@ -150,7 +168,7 @@ def _due(snapshot: Snapshot, digests: Mapping[ChildRef, str], findings: Findings
 def _applies(
     snapshot: Snapshot, settings: BuildSettings, wanted: Expected, due: Iterable[ChildRef]
 ) -> tuple[Apply, ...]:
-    manifests = _manifests(snapshot, settings, wanted.draining)
+    manifests = _manifests(snapshot, settings, wanted.draining, wanted.bounds)
     return tuple(
         Apply(ref, manifests[ref], wanted.digests[ref], child.resource_version if child is not None else None)
         for ref in due
@@ -166,7 +184,7 @@ def _drifted(snapshot: Snapshot, ref: ChildRef, digest: str, child: ChildState) 
 def _initial_replicas(snapshot: Snapshot, applies: Sequence[Apply]) -> int | None:
     """The first number, written once: nobody owns spec.replicas until then, also after a crash in between."""
     spec, deployment = snapshot.pipeline.spec, snapshot.deployment
-    initial = initial_replicas(spec)
+    initial = initial_replicas(schedules.bounded(spec, snapshot.now))
     if deployment is None:
         creates = any(apply.ref.kind == "Deployment" for apply in applies)
         return initial if creates else None

@@ -9,9 +9,10 @@ from typing import Any
 from mediapipeline_operator.api import labels
 from mediapipeline_operator.api.reasons import ConditionType, EventReason
 from mediapipeline_operator.core.conditions import Condition, merged
+from mediapipeline_operator.core.engines import conflict_text, hands_off
 from mediapipeline_operator.core.health import conditions
 from mediapipeline_operator.core.model import DeploymentState, EventNote, Findings, Snapshot
-from mediapipeline_operator.core.resources import BuildSettings, initial_replicas, resolved_image
+from mediapipeline_operator.core.resources import BuildSettings, autoscaler_kind, initial_replicas, resolved_image
 from mediapipeline_operator.core.scaling.outcome import Outcome
 
 Json = dict[str, Any]
@@ -22,7 +23,6 @@ _FROM_SCALING = frozenset(
         ConditionType.SCALING_LIMITED,
         ConditionType.METRICS_AVAILABLE,
         ConditionType.DRAINING,
-        ConditionType.CONFLICTING_AUTOSCALER,
     }
 )
 _OVERRULED = frozenset({ConditionType.READY, ConditionType.STALLED, ConditionType.RECONCILING})
@@ -32,7 +32,7 @@ _MEASURED_TIMES = frozenset({"observedTime", "nextEligible"})
 def status(snapshot: Snapshot, findings: Findings, outcome: Outcome | None, settings: BuildSettings) -> Json:
     """The whole status after a pass. Without an outcome, what scaling wrote before stays."""
     pipeline, old = snapshot.pipeline, snapshot.pipeline.status
-    current = (*conditions(snapshot, findings), *_scaling_conditions(old, outcome))
+    current = (*conditions(snapshot, findings), *_scaling_conditions(snapshot, outcome))
     body: Json = {
         "observedGeneration": pipeline.generation,
         "selector": ",".join(f"{key}={value}" for key, value in labels.selector(pipeline.key.name).items()),
@@ -69,9 +69,10 @@ def unreadable_status(old: Mapping[str, Any], generation: int, message: str, now
 
 def announcements(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[EventNote]:
     """Events for what the pipeline's author has to mend, when it is new or has changed."""
-    before, now = _stalled_condition(old), _stalled_condition(new)
-    if now and [now.get("reason"), now.get("message")] != [before.get("reason"), before.get("message")]:
-        yield EventNote(EventReason(now["reason"]), "Warning", now["message"])
+    for kind in (ConditionType.STALLED, ConditionType.CONFLICTING_AUTOSCALER):
+        before, now = _true_condition(old, kind), _true_condition(new, kind)
+        if now and [now.get("reason"), now.get("message")] != [before.get("reason"), before.get("message")]:
+            yield EventNote(EventReason(now["reason"]), "Warning", now["message"])
 
 
 def write_due(
@@ -113,10 +114,22 @@ def _scaling(old: Mapping[str, Any], outcome: Outcome | None) -> Json:
     }
 
 
-def _scaling_conditions(old: Mapping[str, Any], outcome: Outcome | None) -> tuple[Condition, ...]:
-    if outcome is not None:
-        return tuple(Condition(item.type, item.status, item.reason, item.message) for item in outcome.conditions)
-    return tuple(_read_back(item) for item in old.get("conditions") or () if item["type"] in _FROM_SCALING)
+def _scaling_conditions(snapshot: Snapshot, outcome: Outcome | None) -> tuple[Condition, ...]:
+    old = snapshot.pipeline.status.get("conditions") or ()
+    if outcome is None:
+        return tuple(_read_back(item) for item in old if item["type"] in _FROM_SCALING)
+    found = (Condition(item.type, item.status, item.reason, item.message) for item in outcome.conditions)
+    return tuple(_passive(one, snapshot) if one.type is ConditionType.SCALING_ACTIVE else one for one in found)
+
+
+def _passive(active: Condition, snapshot: Snapshot) -> Condition:
+    """Scaling that somebody else does, or that waits for its autoscaler, is not active."""
+    if hands_off(snapshot):
+        return Condition(active.type, False, "ConflictingAutoscaler", conflict_text(snapshot))
+    kind = autoscaler_kind(snapshot.pipeline.spec.autoscaling.engine)
+    if kind is not None and kind in snapshot.unavailable:
+        return Condition(active.type, False, "KindUnavailable", f"{kind}: {snapshot.unavailable[kind]}")
+    return active
 
 
 def _read_back(item: Mapping[str, Any]) -> Condition:
@@ -124,8 +137,9 @@ def _read_back(item: Mapping[str, Any]) -> Condition:
     return Condition(ConditionType(item["type"]), truth, item["reason"], item.get("message", ""))
 
 
-def _stalled_condition(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    return next((item for item in body.get("conditions") or () if item["type"] == ConditionType.STALLED), {})
+def _true_condition(body: Mapping[str, Any], kind: ConditionType) -> Mapping[str, Any]:
+    conditions = body.get("conditions") or ()
+    return next((item for item in conditions if item["type"] == kind and item["status"] == "True"), {})
 
 
 def _significant(body: Mapping[str, Any]) -> Json:

@@ -1,4 +1,5 @@
-"""What the CRD's schema cannot know: whether the effects exist and their parameters fit.
+"""What the CRD's schema cannot know: whether effects exist and their parameters fit, and whether a query and
+schedules mean something.
 
 The check covers the part of JSON Schema that the effects' models produce. A full validator would add a compiled
 dependency to a pure core, and its messages speak of schemas; ours name the field, the value and what is allowed. A
@@ -8,11 +9,15 @@ schema keyword that is not covered here fails a test, not a user.
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from mediapipeline_operator.api.effects import parameter_schemas
+from mediapipeline_operator.api.pipeline import MediaPipeline
 from mediapipeline_operator.api.spec import MediaPipelineSpec, Stage
+from mediapipeline_operator.core.promql import query_errors
+from mediapipeline_operator.core.scaling.schedules import ScheduleError, check
 
 Schema = Mapping[str, Any]
 
@@ -72,6 +77,25 @@ def invalid_stages(spec: MediaPipelineSpec, effects: Mapping[str, Schema] | None
         for index, stage in enumerate(spec.pipeline.stages)
         for error in _stage(f"spec.pipeline.stages[{index}]", stage, known)
     )
+
+
+def invalid_fields(pipeline: MediaPipeline, now: datetime) -> tuple[FieldError, ...]:
+    """Everything of the spec that the schema lets pass and that cannot be carried out, in the order of the spec."""
+    return (*invalid_stages(pipeline.spec), *_query(pipeline), *_schedules(pipeline.spec, now))
+
+
+def _query(pipeline: MediaPipeline) -> Iterator[FieldError]:
+    query = pipeline.spec.autoscaling.latency.query
+    for message in query_errors(query, pipeline.key.namespace) if query else ():
+        yield FieldError("spec.autoscaling.latency.query", message)
+
+
+def _schedules(spec: MediaPipelineSpec, now: datetime) -> Iterator[FieldError]:
+    for index, schedule in enumerate(spec.autoscaling.schedules):
+        try:
+            check(schedule, now)
+        except ScheduleError as error:
+            yield FieldError(f"spec.autoscaling.schedules[{index}]", str(error))
 
 
 def _stage(path: str, stage: Stage, effects: Mapping[str, Schema]) -> Iterator[FieldError]:

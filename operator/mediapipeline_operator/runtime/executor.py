@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from mediapipeline_operator.api import labels
-from mediapipeline_operator.api.pipeline import Key
+from mediapipeline_operator.api.pipeline import Key, MediaPipeline
 from mediapipeline_operator.core.model import Apply, ChildRef, ChildState, Delete, Plan, Snapshot
 from mediapipeline_operator.core.scaling.model import (
     Action,
@@ -20,9 +20,10 @@ from mediapipeline_operator.core.scaling.model import (
 )
 from mediapipeline_operator.core.scaling.state import rfc3339
 from mediapipeline_operator.runtime.metrics import Metrics
+from mediapipeline_operator.runtime.pipelines import Pipelines
 from mediapipeline_operator.shell.cluster.cache import ClusterCache
 from mediapipeline_operator.shell.cluster.errors import ApiError, ConflictError, NotFoundError, ThrottledError
-from mediapipeline_operator.shell.cluster.kinds import BY_NAME
+from mediapipeline_operator.shell.cluster.kinds import BY_NAME, DEPLOYMENT, PIPELINE
 from mediapipeline_operator.shell.cluster.writer import Writer
 from mediapipeline_operator.shell.pods import PodAdmin
 
@@ -48,9 +49,12 @@ class Executor:
     and planned again. Raises ThrottledError: a server that has too much to do is not sent the rest.
     """
 
-    def __init__(self, writer: Writer, cache: ClusterCache, admin: PodAdmin, metrics: Metrics) -> None:
+    def __init__(
+        self, writer: Writer, cache: ClusterCache, pipelines: Pipelines, admin: PodAdmin, metrics: Metrics
+    ) -> None:
         self._writer = writer
         self._cache = cache
+        self._pipelines = pipelines
         self._admin = admin
         self._metrics = metrics
 
@@ -59,6 +63,8 @@ class Executor:
         done = Done()
         key = snapshot.pipeline.key
         try:
+            if plan.hand_over is not None:
+                await self._hand_over(snapshot.pipeline, plan.hand_over)
             await self._children(key, plan, done)
             if plan.initial_replicas is not None and not _deployment_failed(done):
                 await self._scale(key, plan.initial_replicas, expect=None)
@@ -98,6 +104,14 @@ class Executor:
             done.unrepairable[apply.ref] = (apply.digest, child.digest)
             log.warning("child_differs_after_apply", child=str(apply.ref), namespace=namespace)
 
+    async def _hand_over(self, pipeline: MediaPipeline, replicas: int) -> None:
+        """spec.replicas := the number that serves, before another engine begins to set it."""
+        key = pipeline.key
+        scale = await self._writer.scale(PIPELINE, key.namespace, key.name, replicas, pipeline.resource_version)
+        self._metrics.writes.labels("MediaPipeline", "scale").inc()
+        self._pipelines.learn_scale(pipeline, replicas, scale["metadata"]["resourceVersion"])
+        log.info("replicas_handed_over", pipeline=str(key), replicas=replicas, before=pipeline.spec.replicas)
+
     async def _delete(self, key: Key, delete: Delete) -> None:
         kind = BY_NAME[delete.ref.kind]
         await self._writer.delete(kind, key.namespace, delete.ref.name, delete.uid, delete.resource_version)
@@ -125,7 +139,7 @@ class Executor:
             raise ConflictError(409, "Conflict", f"replicas of {child.ref} changed before they could be set")
         if state.replicas == replicas:
             return
-        scale = await self._writer.scale(key.namespace, key.name, replicas, child.resource_version)
+        scale = await self._writer.scale(DEPLOYMENT, key.namespace, key.name, replicas, child.resource_version)
         self._metrics.writes.labels("Deployment", "scale").inc()
         self._cache.learn_scale(
             replace(

@@ -110,7 +110,7 @@ class Term:
         return Tools(
             pipelines=self._pipelines,
             observer=Observer(outside.transport, outside.cache, outside.admin, outside.clock),
-            executor=Executor(outside.writer, outside.cache, outside.admin, outside.metrics),
+            executor=Executor(outside.writer, outside.cache, self._pipelines, outside.admin, outside.metrics),
             writer=outside.writer,
             events=outside.events,
             metrics=outside.metrics,

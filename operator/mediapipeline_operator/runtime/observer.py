@@ -42,6 +42,7 @@ class Observer:
             signals=signals,
             memory=memory,
             now=self._clock.now(),
+            autoscalers=self._cache.autoscalers(key.namespace, key.name),
         )
 
     async def with_live(self, snapshot: Snapshot, refs: Iterable[ChildRef]) -> Snapshot:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -52,6 +52,13 @@ class Pipelines:
         if known is None or version(known.resource_version) < version(meta["resourceVersion"]):
             self._known[key] = _read(body, key)
         return key
+
+    def learn_scale(self, pipeline: MediaPipeline, replicas: int, resource_version: str) -> None:
+        """Takes a write of ours to the pipeline's /scale over, which does not answer with the pipeline."""
+        known = self._known.get(pipeline.key)
+        if known == pipeline:
+            spec = pipeline.spec.model_copy(update={"replicas": replicas})
+            self._known[pipeline.key] = replace(pipeline, spec=spec, resource_version=resource_version)
 
     def remove(self, key: Key, uid: str) -> None:
         """Forgets the resource, unless another of the same name has come."""

@@ -112,6 +112,7 @@ class Settings(BaseSettings):
             service_monitor_labels=self._service_monitor_labels(),
             operator_namespace=self.own_namespace,
             monitoring_namespace=self.monitoring_namespace,
+            prometheus_url=self.prometheus_url,
         )
 
     def lease(self) -> LeaseSettings:

@@ -98,7 +98,9 @@ def test_rate_limit_doubles_or_adds_four_a_minute(make):
 def test_rate_limit_counts_from_the_number_a_minute_ago(make):
     fleet = make.fleet(6, sessions=8, maxReplicas=100, growth=10.0)
     entry = HistoryEntry("x", fleet.now, DecisionAction.UP, 2, 6, Reason.SESSIONS_NEED_CAPACITY, "")
-    busy = replace(fleet, state=ScalingState(history=(entry,)), now=fleet.now + timedelta(seconds=59))
+    busy = replace(
+        fleet, state=ScalingState(history=(entry,), jump_since=fleet.now), now=fleet.now + timedelta(seconds=59)
+    )
     assert busy.tick().actions == ()
     assert make.raised(replace(busy, now=busy.now + timedelta(seconds=1)).tick()) == 12
 

@@ -18,6 +18,7 @@ class BuildSettings:
     service_monitor_labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     operator_namespace: str = "mediapipeline-system"
     monitoring_namespace: str = "monitoring"
+    prometheus_url: str = ""  # what KEDA is told to ask
 
 
 def resolved_image(spec: MediaPipelineSpec, settings: BuildSettings) -> str:

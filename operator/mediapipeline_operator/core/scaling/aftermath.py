@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from mediapipeline_operator.api.spec import Engine, Mode
-from mediapipeline_operator.core.scaling import drain
+from mediapipeline_operator.core.scaling import drain, limits
 from mediapipeline_operator.core.scaling.feedback import step_taken
 from mediapipeline_operator.core.scaling.law import Choice
 from mediapipeline_operator.core.scaling.limits import rate_lifts_at
@@ -91,7 +91,7 @@ def history_after(reading: Reading, entry: HistoryEntry) -> tuple[HistoryEntry, 
 
 
 def state_after(reading: Reading, choice: Choice, entry: HistoryEntry, notices: tuple[str, ...]) -> ScalingState:
-    timers = timers_after(reading, choice)
+    timers, situation = timers_after(reading, choice), reading.situation
     return ScalingState(
         data_state=reading.data_state,
         data_state_since=reading.data_state_since,
@@ -99,16 +99,19 @@ def state_after(reading: Reading, choice: Choice, entry: HistoryEntry, notices: 
         breach_since=timers.breach_since,
         healthy_since=timers.healthy_since,
         rejected_since=timers.rejected_since,
+        jump_since=limits.jump_since(situation, max((one.replicas for one in choice.proposals), default=0)),
         last_scale_up=timers.last_scale_up,
         last_scale_down=timers.last_scale_down,
         learned_capacity=reading.learned,
         ineffective_ups=reading.effect.ineffective,
         feedback=_feedback_after(reading, choice),
-        drains=drain.records(reading.situation, choice.actions),
+        drains=drain.records(situation, choice.actions),
         current=entry,
         blocked_by=choice.blocked,
         history=history_after(reading, entry),
         notices=notices,
+        engine=situation.before.engine if situation.spec.paused else situation.spec.autoscaling.engine,
+        requested=situation.before.requested if situation.spec.paused else situation.spec.replicas,
     )
 
 

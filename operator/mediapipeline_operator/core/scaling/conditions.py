@@ -25,8 +25,11 @@ def _scaling_active(reading: Reading, choice: Choice) -> ConditionInput:
     kind = ConditionType.SCALING_ACTIVE
     if choice.reason is Reason.PAUSED:
         return ConditionInput(kind, False, "Paused", "spec.paused is true")
-    if reading.situation.spec.autoscaling.engine is Engine.NONE:
+    engine = reading.situation.spec.autoscaling.engine
+    if engine is Engine.NONE:
         return ConditionInput(kind, False, "EngineNone", "spec.replicas decides")
+    if engine is not Engine.OPERATOR:
+        return ConditionInput(kind, True, "Delegated", f"{engine.value} sets spec.replicas; drains carry it out")
     if not is_carried_out(reading):
         return ConditionInput(kind, False, "Advisory", "decisions are published and not carried out")
     if reading.data_state in BLIND and reading.unknown_seconds >= WARN_AFTER_SECONDS:
@@ -42,6 +45,8 @@ def _scaling_limited(reading: Reading, choice: Choice, text: str) -> ConditionIn
         return ConditionInput(kind, True, "ScaleUpIneffective", text)
     if Limit.RATE in choice.limited:
         return ConditionInput(kind, True, "RateLimited", text)
+    if Limit.UNCONFIRMED in choice.limited:
+        return ConditionInput(kind, True, "Unconfirmed", text)
     return ConditionInput(kind, False, "WithinLimits", "no limit cuts the wanted number")
 
 

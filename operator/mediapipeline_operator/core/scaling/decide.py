@@ -5,7 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 
 from mediapipeline_operator.api.spec import Engine, MediaPipelineSpec
-from mediapipeline_operator.core.scaling import aftermath, conditions, drain, explain, exposition, manual, notices
+from mediapipeline_operator.core.scaling import (
+    aftermath,
+    conditions,
+    drain,
+    explain,
+    exposition,
+    manual,
+    notices,
+    schedules,
+)
 from mediapipeline_operator.core.scaling.law import Choice, choose
 from mediapipeline_operator.core.scaling.model import Action, Decision, SetReplicas, Signals, WorkloadFacts
 from mediapipeline_operator.core.scaling.outcome import Outcome
@@ -30,7 +39,7 @@ def decide(
     `now` is timezone-aware and is rounded up to whole seconds; `tick_seconds` is the usual time between two calls (more
     calls in between are harmless: every rule counts seconds, none counts calls). Never raises on odd measurements.
     """
-    situation = Situation(spec, workload, signals, state, stamp(now), tick_seconds)
+    situation = Situation(schedules.bounded(spec, stamp(now)), workload, signals, state, stamp(now), tick_seconds)
     reading = read(situation)
     return _outcome(reading, _choice(reading))
 
@@ -39,7 +48,7 @@ def _choice(reading: Reading) -> Choice:
     spec = reading.situation.spec
     if spec.paused:
         return manual.paused(reading)
-    if spec.autoscaling.engine is Engine.NONE:
+    if spec.autoscaling.engine is not Engine.OPERATOR:
         return manual.requested(reading)
     if not aftermath.is_carried_out(reading):
         return manual.advisory(reading)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from mediapipeline_operator.api.spec import LATENCY_BUCKETS_MILLISECONDS
+from mediapipeline_operator.api.spec import LATENCY_BUCKETS_MILLISECONDS, LatencySource, SignalType
+from mediapipeline_operator.core.scaling import votes
 from mediapipeline_operator.core.scaling.aftermath import (
     is_carried_out,
     next_scale_down,
@@ -19,6 +20,7 @@ from mediapipeline_operator.core.scaling.reasons import Blocker, DecisionAction,
 from mediapipeline_operator.core.scaling.removal import utilization_ceiling
 from mediapipeline_operator.core.scaling.state import ScalingState, rfc3339
 from mediapipeline_operator.core.scaling.states import SESSIONS_KNOWN
+from mediapipeline_operator.core.scaling.votes import SignalReading
 
 VERBS = {
     DecisionAction.UP: "up",
@@ -68,6 +70,8 @@ def _blocker_text(reading: Reading, prediction: Prediction | None, blocker: Bloc
 
 
 BLOCKER_TEXTS = {
+    Blocker.SIGNAL_UNKNOWN: "a signal has no value",
+    Blocker.SIGNALS_AFTER_REMOVAL: "a signal would be too close to its target",
     Blocker.REPLICAS_STARTING: "replicas are starting",
     Blocker.ROLLOUT_IN_PROGRESS: "a rollout is in progress",
     Blocker.DRAINS_AT_MAXIMUM: "a replica is draining",
@@ -80,6 +84,8 @@ def _limit_text(reading: Reading, limit: Limit) -> str:
     scaling = reading.situation.spec.autoscaling
     if limit is Limit.MAX_REPLICAS:
         return f"limited by maxReplicas {scaling.max_replicas}"
+    if limit is Limit.UNCONFIRMED:
+        return "limited to half of the fleet or four more until the next tick confirms it"
     return "limited to double or four more a minute"
 
 
@@ -166,9 +172,9 @@ def signals(reading: Reading, choice: Choice) -> list[dict[str, Any]]:
     asked = {proposal.reason: proposal.replicas for proposal in choice.proposals}
     low, high = latency.scale_down.below_milliseconds, latency.scale_up.above_milliseconds
     rows = [
-        _signal("FrameLatency", "Milliseconds", situation.p95_milliseconds, low, high),
-        _signal("MissedFrames", "Percent", _scaled(situation.miss_upper, 100), None, 5),
-        _signal("WorstReplicaMissedFrames", "Percent", _scaled(situation.worst_pod_miss, 100), None, None),
+        _signal(f"{latency.source.value}Latency", "Milliseconds", situation.p95_milliseconds, low, high),
+        _signal(MISSED[latency.source], "Percent", _scaled(situation.miss_upper, 100), None, 5),
+        _signal(f"WorstReplica{MISSED[latency.source]}", "Percent", _scaled(situation.worst_pod_miss, 100), None, None),
         _signal("Sessions", "Sessions", _known_sessions(reading), None, situation.n * reading.capacity),
         _signal("DeviceBusy", "Percent", _scaled(_busiest(reading), 100), None, None),
     ]
@@ -176,8 +182,31 @@ def signals(reading: Reading, choice: Choice) -> list[dict[str, Any]]:
     rows[0] |= {} if feedback is None else {"proposal": feedback}
     need = asked.get(Reason.SESSIONS_NEED_CAPACITY)
     rows[3] |= {} if need is None else {"proposal": need}
+    rows += [_voting(one) for one in votes.readings(situation)]
     observed = observed_time(reading)
     return [row | ({"observedTime": observed} if observed and "value" in row else {}) for row in rows]
+
+
+MISSED = {
+    LatencySource.FRAME: "MissedFrames",
+    LatencySource.REQUEST: "LateRequests",
+    LatencySource.QUERY: "MissedFrames",
+}
+
+
+def _voting(one: SignalReading) -> dict[str, Any]:
+    unit = "PerSecond" if one.signal.type is SignalType.REQUESTS_PER_SECOND else "Percent"
+    value = None if one.value is None else round(one.value)
+    row = _signal(one.signal.type.value, unit, value, None, one.signal.target)
+    return row | ({} if one.proposal is None else {"proposal": one.proposal.replicas})
+
+
+def by_reason(proposals: Iterable[Proposal]) -> dict[str, int]:
+    """The largest proposal of each reason: several signals share one."""
+    found: dict[str, int] = {}
+    for proposal in proposals:
+        found[proposal.reason.value] = max(proposal.replicas, found.get(proposal.reason.value, 0))
+    return found
 
 
 def _signal(name: str, unit: str, value: int | None, low: int | None, high: int | None) -> dict[str, Any]:
@@ -211,13 +240,12 @@ def observed_time(reading: Reading) -> str | None:
 def latency_status(reading: Reading) -> dict[str, Any]:
     """status.latency; above the top bucket only the summary can tell p95, and without frames there is nothing."""
     situation, observed = reading.situation, observed_time(reading)
-    if situation.miss_upper is None or observed is None:
+    p95, missed = situation.p95_milliseconds, _scaled(situation.miss_upper, 1000)
+    if observed is None or (p95 is None and missed is None):
         return {}
-    known = situation.p95_milliseconds
-    p95: dict[str, Any] = {"summary": f">{LATENCY_BUCKETS_MILLISECONDS[-1]}ms"}
-    if known is not None:
-        p95 = {"p95Milliseconds": known, "summary": f"{known}ms"}
-    return p95 | {"missPerMille": round(1000 * situation.miss_upper), "observedTime": observed}
+    summary = f">{LATENCY_BUCKETS_MILLISECONDS[-1]}ms" if p95 is None else f"{p95}ms"
+    known = {"p95Milliseconds": p95, "summary": summary, "missPerMille": missed, "observedTime": observed}
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def sessions_status(reading: Reading) -> dict[str, Any]:
@@ -249,7 +277,7 @@ def log_fields(reading: Reading, record: Decision) -> Mapping[str, Any]:
         "starting": len(situation.starting),
         "limited_by": [word.value for word in record.limited_by],
         "blocked_by": [word.value for word in record.blocked_by],
-        "proposals": {proposal.reason.value: proposal.replicas for proposal in record.proposals},
+        "proposals": by_reason(record.proposals),
         "next_scale_up": None if record.next_scale_up is None else rfc3339(record.next_scale_up),
         "next_scale_down": None if record.next_scale_down is None else rfc3339(record.next_scale_down),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mediapipeline_operator.core.scaling.explain import by_reason
 from mediapipeline_operator.core.scaling.law import Choice, fallback_active
 from mediapipeline_operator.core.scaling.reading import Reading
 from mediapipeline_operator.core.scaling.reasons import DataState, Limit
@@ -28,7 +29,10 @@ def gauges(reading: Reading, choice: Choice, signals: list[dict[str, Any]]) -> t
         (f"{PREFIX}ineffective_scale_ups", {}, reading.effect.ineffective),
     ]
     found += [(f"{PREFIX}data_state", {"state": word.value}, float(word is reading.data_state)) for word in DataState]
-    found += [(f"{PREFIX}proposal_replicas", {"reason": p.reason.value}, p.replicas) for p in choice.proposals]
+    found += [
+        (f"{PREFIX}proposal_replicas", {"reason": word}, replicas)
+        for word, replicas in by_reason(choice.proposals).items()
+    ]
     found += [(f"{PREFIX}blocked", {"direction": "Down", "reason": word.value}, 1) for word in choice.blocked]
     found += [
         (f"{PREFIX}signal_value", {"signal": row["name"], "unit": row["unit"]}, row["value"])

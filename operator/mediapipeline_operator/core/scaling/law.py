@@ -6,15 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from mediapipeline_operator.api.spec import Policy
-from mediapipeline_operator.core.scaling import drain, limits
+from mediapipeline_operator.core.scaling import drain, latency, limits, schedules, votes
 from mediapipeline_operator.core.scaling.demand import rejected_demand
-from mediapipeline_operator.core.scaling.feedback import breach_text, is_breach
 from mediapipeline_operator.core.scaling.feedforward import feed_forward, no_free_session
 from mediapipeline_operator.core.scaling.model import Action, Prediction, Proposal
 from mediapipeline_operator.core.scaling.reading import Reading
 from mediapipeline_operator.core.scaling.reasons import Blocker, DataState, DecisionAction, Limit, Reason
 from mediapipeline_operator.core.scaling.removal import predict, removal_blockers, rollout_freezes
-from mediapipeline_operator.core.scaling.states import BLIND, LOWERING, SESSIONS_KNOWN
+from mediapipeline_operator.core.scaling.states import BLIND, LOWERING, SESSIONS_KNOWN, SIGNALS_KNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +50,8 @@ def proposals(reading: Reading) -> tuple[Proposal, ...]:
             found.append(feed_forward(reading.situation, reading.sessions, reading.capacity))
         found.append(no_free_session(reading.situation))
         found.append(rejected_demand(reading.situation, reading.rejected_since))
+    if reading.data_state in SIGNALS_KNOWN:
+        found.extend(votes.proposals(reading.situation))
     if not reading.effect.exhausted:
         found.append(reading.feedback_due)
     return tuple(proposal for proposal in found if proposal is not None)
@@ -61,7 +62,12 @@ def _minimum(reading: Reading) -> Proposal | None:
     fewest = reading.situation.spec.autoscaling.min_replicas
     if reading.situation.n >= fewest:
         return None
-    return Proposal(Reason.BELOW_MINIMUM, fewest, f"minReplicas is {fewest}")
+    return Proposal(Reason.BELOW_MINIMUM, fewest, f"minReplicas is {fewest}{_scheduled(reading)}")
+
+
+def _scheduled(reading: Reading) -> str:
+    """Who set the bound, where a schedule holds."""
+    return schedules.names(reading.situation.spec, reading.situation.now)
 
 
 def fallback_active(reading: Reading) -> bool:
@@ -177,7 +183,7 @@ def _why_down(reading: Reading, above: bool) -> tuple[Reason, str]:
     spec = reading.situation.spec.autoscaling
     lower = spec.latency.scale_down
     if above:
-        return Reason.ABOVE_MAXIMUM, f"maxReplicas is {spec.max_replicas}"
+        return Reason.ABOVE_MAXIMUM, f"maxReplicas is {spec.max_replicas}{_scheduled(reading)}"
     if reading.data_state is DataState.IDLE:
         return Reason.NO_TRAFFIC, f"no sessions for {lower.for_seconds} s"
     prediction = predict(reading)
@@ -203,10 +209,10 @@ def _why_hold(reading: Reading, context: Choice) -> tuple[Reason, str]:
     if reading.effect.exhausted:
         return (
             Reason.SCALE_UP_INEFFECTIVE,
-            f"{breach_text(situation, reading.breach_since)}; the last replicas did not help",
+            f"{latency.high_text(situation, reading.breach_since)}; the last replicas did not help",
         )
-    if is_breach(situation):
-        return Reason.SCALE_UP_PENDING, breach_text(situation, reading.breach_since)
+    if latency.is_high(situation):
+        return Reason.SCALE_UP_PENDING, latency.high_text(situation, reading.breach_since)
     if reading.healthy_since is None or situation.n <= situation.spec.autoscaling.min_replicas:
         return Reason.WITHIN_TARGETS, _within_text(reading)
     if Blocker.HEALTHY_TOO_SHORT in context.blocked:
@@ -224,10 +230,10 @@ HELD_BY_DATA = {
 
 def _within_text(reading: Reading) -> str:
     """p95 against the two thresholds, as a person reads it."""
-    situation, latency = reading.situation, reading.situation.spec.autoscaling.latency
+    situation, spec = reading.situation, reading.situation.spec.autoscaling.latency
     if reading.data_state in (DataState.IDLE, DataState.LOW_SAMPLE):
         return reading.verdict.message
     p95 = situation.p95_milliseconds
     shown = "above the top bucket" if p95 is None else f"{p95} ms"
-    high, low = latency.scale_up.above_milliseconds, latency.scale_down.below_milliseconds
+    high, low = spec.scale_up.above_milliseconds, spec.scale_down.below_milliseconds
     return f"p95 is {shown} (up above {high} ms, down below {low} ms)"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
 
 from mediapipeline_operator.core.scaling.model import HistoryEntry
 from mediapipeline_operator.core.scaling.reasons import DecisionAction, Limit
 from mediapipeline_operator.core.scaling.situation import Situation
+from mediapipeline_operator.core.scaling.state import stamp
 
 RATE_WINDOW = timedelta(seconds=60)
 STEP_PER_MINUTE = 4
@@ -34,6 +36,24 @@ def rate_lifts_at(situation: Situation) -> datetime | None:
     return min((entry.time + RATE_WINDOW for entry in _recent_ups(situation)), default=None)
 
 
+def largest_usual_step(situation: Situation) -> int:
+    """Four replicas or half of the fleet, whichever is more."""
+    return max(STEP_PER_MINUTE, math.ceil(situation.n / 2))
+
+
+def jump_since(situation: Situation, wanted: int) -> datetime | None:
+    """Since when a larger step than that is asked for, without a break."""
+    if wanted <= situation.n + largest_usual_step(situation):
+        return None
+    return situation.before.jump_since or stamp(situation.now)
+
+
+def _is_confirmed(situation: Situation) -> bool:
+    """Asked for in the tick before as well: one absurd sample must not double a large fleet."""
+    since = situation.before.jump_since
+    return since is not None and situation.now >= since + timedelta(seconds=0.9 * situation.tick_seconds)
+
+
 def limit_up(situation: Situation, wanted: int) -> tuple[int, tuple[Limit, ...]]:
     """`wanted` within rate and maximum, with what cut it. Never below n, and the minimum is no matter of rates."""
     fewest, most = bounds(situation)
@@ -42,6 +62,10 @@ def limit_up(situation: Situation, wanted: int) -> tuple[int, tuple[Limit, ...]]
     if allowed > max(rate_ceiling(situation), fewest):
         allowed = max(rate_ceiling(situation), fewest)
         limited.append(Limit.RATE)
+    usual = max(situation.n + largest_usual_step(situation), fewest)
+    if allowed > usual and not _is_confirmed(situation):
+        allowed = usual
+        limited.append(Limit.UNCONFIRMED)
     if allowed > most:
         allowed = most
         limited.append(Limit.MAX_REPLICAS)

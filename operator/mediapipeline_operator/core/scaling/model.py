@@ -47,6 +47,8 @@ class ProblemKind(StrEnum):
     UNAUTHORIZED = "PrometheusUnauthorized"
     QUERY_ERROR = "PrometheusQueryError"
     SEVERAL_SERIES = "SeveralSeries"
+    VALUE = "QueryValueInvalid"
+    TOO_MANY = "TooManyQueries"
     NOT_CONFIGURED = "PrometheusNotConfigured"
 
 
@@ -68,13 +70,20 @@ class PodSignals:
     draining: bool | None = None
     received_per_second: float | None = None
     on_time_per_second: float | None = None  # ok frames within the upper threshold
+    requests_per_second: float | None = None  # HTTP requests
+    gpu_percent: float | None = None  # by DCGM
+    cpu_cores: float | None = None  # used
+    memory_bytes: float | None = None  # resident
     rejected_per_second: float | None = None
     busy_share: float | None = None  # of its device, 0..1
 
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """One batch of measurements for one pipeline: per pod, and the histogram of the fleet."""
+    """One batch of measurements for one pipeline: per pod, and the histogram of the fleet.
+
+    With latency.source Request, "received" and "ok" count HTTP requests instead of frames.
+    """
 
     window_seconds: float = 0.0
     problem: Problem | None = None
@@ -82,6 +91,7 @@ class Signals:
     received_per_second: float | None = None  # of the fleet; None: no such series
     ok_per_second: Mapping[float, float] = field(default_factory=dict)  # bucket bound in seconds -> rate up to it
     sessions_growth_per_second: float | None = None  # mean over the last two minutes
+    latency_seconds: float | None = None  # the pipeline's own query, with source Query; None: it has no samples
     taken: datetime | None = None  # when the batch was answered; None: now
 
     @classmethod

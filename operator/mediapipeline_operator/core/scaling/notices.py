@@ -30,7 +30,7 @@ def standing(reading: Reading, choice: Choice, text: str) -> Notices:
         _add(found, EventReason.AUTOSCALING_PAUSED, "running drains are undone and nothing is scaled", warning=False)
         return found
     _add_drains(found, reading)
-    if reading.situation.spec.autoscaling.engine is Engine.NONE:
+    if reading.situation.spec.autoscaling.engine is not Engine.OPERATOR:
         return found
     _add_metrics(found, reading)
     _add_up(found, reading, choice, text)

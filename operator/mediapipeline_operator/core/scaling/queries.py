@@ -6,16 +6,16 @@ Every series has the labels namespace, pod and pipeline from the scrape configur
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from mediapipeline_operator.api.spec import MediaPipelineSpec
+from mediapipeline_operator.api.spec import LatencySource, MediaPipelineSpec, SignalType
+from mediapipeline_operator.core.expressions import BY_POD, dcgm_by_pod
 
 WINDOW_SCRAPES = 4  # rate() needs two samples; four survive one lost scrape and a late one
 GROWTH_SECONDS = 120
 OURS = 'pipeline!=""'
-BY_POD = "by (namespace, pipeline, pod)"
 
 
 class Measure(StrEnum):
@@ -28,8 +28,42 @@ class Measure(StrEnum):
     GROWTH = "growth"
     FLEET_FRAMES = "fleet_frames"
     POD_FRAMES = "pod_frames"
+    FLEET_REQUESTS = "fleet_requests"
+    POD_REQUESTS = "pod_requests"
     REJECTED = "rejected"
     BUSY = "busy"
+    REQUESTS = "requests"
+    GPU = "gpu"
+    CPU = "cpu"
+    MEMORY = "memory"
+
+
+MEANINGS = {
+    Measure.UP: "Is the pod scraped at all? Every scrape writes `up`, a failed one 0. Absent: nobody "
+    "scrapes, which is Missing and not idle.",
+    Measure.AGE: "Seconds since the newest sample, by the server's clock: Stale beyond two scrapes.",
+    Measure.GAUGES: "Sessions, connecting sessions, admission limit, draining, as they are now.",
+    Measure.DUPLICATES: "Two scrape configurations on one pod double every sum; that is said instead of scaled on.",
+    Measure.GROWTH: "Mean growth of sessions over two minutes, for the arrivals during a start-up. A slope over a few "
+    "samples would see a burst as a trend. Absent before the history exists.",
+    Measure.FLEET_FRAMES: "Received frames (no `le`) and returned ones by age: miss(t) = 1 - bucket(t) / received. One "
+    "query, so that both see one state of the database.",
+    Measure.POD_FRAMES: "The same by pod at the upper thresholds in use, for the worst pod and the learned capacity.",
+    Measure.FLEET_REQUESTS: "The same for HTTP requests, with latency.source Request.",
+    Measure.POD_REQUESTS: "The same for HTTP requests by pod.",
+    Measure.REJECTED: "Sessions refused for lack of capacity: the one load that no gauge shows.",
+    Measure.BUSY: "Share of a serial device's time. The CPU's seconds are those of all its threads, no share.",
+    Measure.REQUESTS: "HTTP requests: the signal RequestsPerSecond, and nobody is idle who is asked.",
+    Measure.GPU: "Utilization by DCGM's exporter, whether or not its scrape configuration honors labels; the pod's "
+    "session gauge lends the pipeline's name. Averaged over a minute: that exporter is scraped rarely.",
+    Measure.CPU: "Cores used by the process, for the signal CPUUtilization (percent of the request).",
+    Measure.MEMORY: "Resident memory, for the signal MemoryUtilization (percent of the request).",
+}
+SIGNAL_MEASURES = {
+    SignalType.GPU_UTILIZATION: Measure.GPU,
+    SignalType.CPU_UTILIZATION: Measure.CPU,
+    SignalType.MEMORY_UTILIZATION: Measure.MEMORY,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +75,47 @@ class Query:
     promql: str
 
 
+@dataclass
+class _Needs:
+    """What the pipelines of one window need beyond the rates that all need."""
+
+    frame_bounds: set[int] = field(default_factory=set)
+    request_bounds: set[int] = field(default_factory=set)
+    signals: set[SignalType] = field(default_factory=set)
+
+    def add(self, spec: MediaPipelineSpec) -> None:
+        latency = spec.autoscaling.latency
+        by_request = latency.source is LatencySource.REQUEST
+        (self.request_bounds if by_request else self.frame_bounds).add(latency.scale_up.above_milliseconds)
+        self.signals.update(signal.type for signal in spec.autoscaling.signals)
+
+
 def window_seconds(spec: MediaPipelineSpec) -> int:
     """The window of all rates of a pipeline: longer ones would stretch a hiccup of 3 s into a minute of breach."""
     return WINDOW_SCRAPES * spec.monitoring.interval_seconds
 
 
 def batch(specs: Iterable[MediaPipelineSpec]) -> tuple[Query, ...]:
-    """All queries of one tick: five, and four for each distinct window among the pipelines."""
-    bounds: dict[int, set[int]] = {}
+    """All queries of one tick: five, and five for each distinct window among the pipelines; two more where pipelines of
+    a window have source Request besides ones with another, and one for each kind of signal that is asked for.
+    """
+    needs: dict[int, _Needs] = {}
     for spec in specs:
-        upper = spec.autoscaling.latency.scale_up.above_milliseconds
-        bounds.setdefault(window_seconds(spec), set()).add(upper)
-    if not bounds:
+        needs.setdefault(window_seconds(spec), _Needs()).add(spec)
+    if not needs:
         return ()
-    rates = [query for window, uppers in sorted(bounds.items()) for query in rate_queries(window, uppers)]
+    rates = [query for window, need in sorted(needs.items()) for query in _of_window(window, need)]
     return (*gauge_queries(), *rates)
+
+
+def _of_window(window: int, need: _Needs) -> Iterator[Query]:
+    if need.frame_bounds:
+        yield from latency_queries(window, LatencySource.FRAME, need.frame_bounds)
+    if need.request_bounds:
+        yield from latency_queries(window, LatencySource.REQUEST, need.request_bounds)
+    yield from rate_queries(window)
+    wanted = (SIGNAL_MEASURES[kind] for kind in sorted(need.signals & SIGNAL_MEASURES.keys()))
+    yield from (Query(measure, window, signal_query(measure, window)) for measure in wanted)
 
 
 def gauge_queries() -> tuple[Query, ...]:
@@ -76,21 +136,56 @@ def gauge_queries() -> tuple[Query, ...]:
     return tuple(Query(measure, 0, text) for measure, text in texts.items())
 
 
-def rate_queries(window: int, upper_milliseconds: Iterable[int]) -> tuple[Query, ...]:
-    """What happened within one window. rate() copes with counter resets."""
-    le = bucket_pattern(upper_milliseconds)
+_HISTOGRAMS = {
+    LatencySource.FRAME: (
+        Measure.FLEET_FRAMES,
+        Measure.POD_FRAMES,
+        "mediapod_frames_received_total|mediapod_frame_age_seconds_bucket",
+    ),
+    LatencySource.REQUEST: (
+        Measure.FLEET_REQUESTS,
+        Measure.POD_REQUESTS,
+        "app_request_latency_seconds_count|app_request_latency_seconds_bucket",
+    ),
+}
+
+
+def latency_queries(window: int, source: LatencySource, upper_milliseconds: Iterable[int]) -> tuple[Query, ...]:
+    """What arrived (no `le`) and how much of it was answered in which time (with one).
+
+    Both in one query: it sees one state of the database. In two, a scrape that arrives in between, or rate()'s
+    extrapolation to another moment, made 8 % missed look like 14 %.
+    """
+    fleet, pod, names = _HISTOGRAMS[source]
+    le, span = bucket_pattern(upper_milliseconds), f"[{window}s]"
+    series = f'__name__=~"{names}",{OURS}'
+    return (
+        Query(fleet, window, f"sum by (namespace, pipeline, le) (rate({{{series}}}{span}))"),
+        Query(pod, window, f'sum by (namespace, pipeline, pod, le) (rate({{{series},le=~"|{le}"}}{span}))'),
+    )
+
+
+def rate_queries(window: int) -> tuple[Query, ...]:
+    """What happened within one window, for all pipelines. rate() copes with counter resets."""
     span = f"[{window}s]"
-    # Received frames (no `le`) and buckets (with one) in one query: it sees one state of the database. In two, a scrape
-    # that arrives in between, or rate()'s extrapolation to another moment, made 8 % missed look like 14 %.
-    frames = '__name__=~"mediapod_frames_received_total|mediapod_frame_age_seconds_bucket"'
     texts = {
-        Measure.FLEET_FRAMES: f"sum by (namespace, pipeline, le) (rate({{{frames},{OURS}}}{span}))",
-        Measure.POD_FRAMES: f'sum by (namespace, pipeline, pod, le) (rate({{{frames},{OURS},le=~"|{le}"}}{span}))',
         Measure.REJECTED: f'sum {BY_POD} (rate(mediapod_offers_total{{{OURS},result="rejected_capacity"}}{span}))',
         # A share of a serial device. The CPU's seconds are those of all its threads together, no share of anything.
         Measure.BUSY: f'max {BY_POD} (rate(mediapod_device_busy_seconds_total{{{OURS},device!="cpu"}}{span}))',
+        # The counter by endpoint does not exist before the first request.
+        Measure.REQUESTS: f"sum {BY_POD} (rate(app_request_latency_seconds_count{{{OURS}}}{span}))",
     }
     return tuple(Query(measure, window, text) for measure, text in texts.items())
+
+
+def signal_query(measure: Measure, window: int) -> str:
+    """A signal's value by pod: percent of the GPU, cores, bytes."""
+    span = f"[{window}s]"
+    if measure is Measure.CPU:
+        return f"sum {BY_POD} (rate(process_cpu_seconds_total{{{OURS}}}{span}))"
+    if measure is Measure.MEMORY:
+        return f"sum {BY_POD} (avg_over_time(process_resident_memory_bytes{{{OURS}}}{span}))"
+    return dcgm_by_pod(OURS)
 
 
 def bucket_pattern(milliseconds: Iterable[int]) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from mediapipeline_operator.core.scaling import latency, votes
 from mediapipeline_operator.core.scaling.feedforward import expected_arrivals
 from mediapipeline_operator.core.scaling.model import Prediction
 from mediapipeline_operator.core.scaling.reasons import Blocker, DataState
-from mediapipeline_operator.core.scaling.situation import MISS_LIMIT, Situation, exceeds
+from mediapipeline_operator.core.scaling.situation import Situation, exceeds
 from mediapipeline_operator.core.scaling.state import stamp
 from mediapipeline_operator.core.scaling.states import LOWERING
 
@@ -35,7 +36,7 @@ def _is_healthy(situation: Situation, data_state: DataState) -> bool:
         return True
     if data_state is DataState.LOW_SAMPLE:
         return not exceeds(situation.miss_upper, 0.0)
-    return situation.miss_lower is not None and not exceeds(situation.miss_lower, MISS_LIMIT)
+    return latency.is_low(situation)
 
 
 def healthy_for_seconds(reading: Reading) -> int:
@@ -80,6 +81,8 @@ def removal_blockers(reading: Reading) -> tuple[Blocker, ...]:
         (Blocker.ROLLOUT_IN_PROGRESS, rollout_freezes(situation)),
         (Blocker.DRAINS_AT_MAXIMUM, len(situation.marked) >= situation.spec.autoscaling.drain.max_parallel),
         (Blocker.DEMAND_REJECTED, reading.rejected_since is not None),
+        (Blocker.SIGNAL_UNKNOWN, votes.is_unknown(situation)),
+        (Blocker.SIGNALS_AFTER_REMOVAL, votes.forbids_removal(situation)),
         *_prediction_blockers(reading),
     )
     return tuple(blocker for blocker, holds in checks if holds)

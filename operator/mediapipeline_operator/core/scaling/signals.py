@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mediapipeline_operator.api.pipeline import Key
-from mediapipeline_operator.api.spec import MediaPipelineSpec
+from mediapipeline_operator.api.spec import LatencySource, MediaPipelineSpec
 from mediapipeline_operator.core.scaling.model import PodSignals, Problem, ProblemKind, Signals
 from mediapipeline_operator.core.scaling.queries import Measure, Query, window_seconds
 
@@ -21,11 +21,25 @@ class Sample:
 
 
 Answer = Sequence[Sample] | Problem
-OPTIONAL = frozenset({Measure.GROWTH, Measure.REJECTED, Measure.BUSY})
+OPTIONAL = frozenset(
+    {
+        Measure.GROWTH,
+        Measure.REJECTED,
+        Measure.BUSY,
+        Measure.REQUESTS,
+        Measure.GPU,
+        Measure.CPU,
+        Measure.MEMORY,
+    }
+)
 PER_POD = {
     Measure.AGE: "age_seconds",
     Measure.REJECTED: "rejected_per_second",
     Measure.BUSY: "busy_share",
+    Measure.REQUESTS: "requests_per_second",
+    Measure.GPU: "gpu_percent",
+    Measure.CPU: "cpu_cores",
+    Measure.MEMORY: "memory_bytes",
 }
 GAUGES = {
     "mediapod_sessions": "sessions",
@@ -83,13 +97,27 @@ def _fill(
     for sample in samples:
         key = Key(sample.labels.get("namespace", ""), sample.labels.get("pipeline", ""))
         draft = drafts.get(key)
-        if draft is None or not math.isfinite(sample.value):
+        if draft is None or not math.isfinite(sample.value) or not _is_of_source(members[key], measure):
             continue
         identity = (measure, *sorted(sample.labels.items()))
         if identity in draft.seen:
             draft.problem = Problem(ProblemKind.SEVERAL_SERIES, f"several series for {measure.value} of {key}")
         draft.seen.add(identity)
         READERS[measure](draft, members[key], measure, sample)
+
+
+_SOURCES = {
+    Measure.FLEET_FRAMES: False,
+    Measure.POD_FRAMES: False,
+    Measure.FLEET_REQUESTS: True,
+    Measure.POD_REQUESTS: True,
+}
+
+
+def _is_of_source(spec: MediaPipelineSpec, measure: Measure) -> bool:
+    """Whether a measure of latency is of the source that the pipeline chose; other measures are for all."""
+    by_request = spec.autoscaling.latency.source is LatencySource.REQUEST
+    return _SOURCES.get(measure, by_request) is by_request
 
 
 Reader = Callable[[_Draft, MediaPipelineSpec, Measure, Sample], None]
@@ -153,7 +181,28 @@ READERS: Mapping[Measure, Reader] = {
     Measure.GROWTH: _read_growth,
     Measure.FLEET_FRAMES: _read_fleet,
     Measure.POD_FRAMES: _read_pod_frames,
+    Measure.FLEET_REQUESTS: _read_fleet,
+    Measure.POD_REQUESTS: _read_pod_frames,
 } | dict.fromkeys(PER_POD, _read_pod)
+
+
+def with_own_query(signals: Signals, answer: Answer) -> Signals:
+    """The signals with the answer to the pipeline's own query: exactly one finite, non-negative number of seconds.
+
+    No series, and NaN (histogram_quantile without observations), are no samples; anything else is a problem.
+    """
+    if signals.problem is not None:
+        return signals
+    if isinstance(answer, Problem):
+        return replace(signals, problem=answer)
+    if len(answer) > 1:
+        text = f"autoscaling.latency.query gives {len(answer)} series; aggregate them to one, for example with max()"
+        return replace(signals, problem=Problem(ProblemKind.SEVERAL_SERIES, text))
+    value = answer[0].value if answer else math.nan
+    if math.isinf(value) or value < 0:
+        text = f"autoscaling.latency.query gives {value:g}; a latency in seconds is finite and not negative"
+        return replace(signals, problem=Problem(ProblemKind.VALUE, text))
+    return signals if math.isnan(value) else replace(signals, latency_seconds=value)
 
 
 def _finish(draft: _Draft, window: int) -> Signals:

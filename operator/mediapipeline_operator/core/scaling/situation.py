@@ -143,6 +143,11 @@ class Situation:
         return self.signals.received_per_second or 0.0
 
     @cached_property
+    def requests_per_second(self) -> float:
+        """HTTP requests of the fleet; those of probes and scrapes are not counted by the pods."""
+        return sum(self.of(pod).requests_per_second or 0.0 for pod in self.live)
+
+    @cached_property
     def frames_in_window(self) -> float:
         return self.received_per_second * self.signals.window_seconds
 
@@ -176,8 +181,18 @@ class Situation:
         return max((miss for pod in self.live if (miss := self.pod_miss(pod)) is not None), default=None)
 
     @cached_property
+    def queried_milliseconds(self) -> float | None:
+        """What the pipeline's own query gives; None with another source, or without samples."""
+        seconds = self.signals.latency_seconds
+        return None if seconds is None else 1000.0 * seconds
+
+    @cached_property
     def p95_milliseconds(self) -> int | None:
-        """The smallest bucket bound with miss <= 5 %; None without frames or above the top bucket."""
+        """The smallest bucket bound with miss <= 5 %, or what the query gives; None without samples or above the top
+        bucket.
+        """
+        if self.queried_milliseconds is not None:
+            return round(self.queried_milliseconds)
         bounds = sorted(round(bound * 1000) for bound in self.signals.ok_per_second if math.isfinite(bound))
         return next(
             (ms for ms in bounds if (miss := self.miss(ms)) is not None and not exceeds(miss, MISS_LIMIT)), None

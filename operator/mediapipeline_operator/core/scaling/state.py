@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from mediapipeline_operator.api.spec import Engine
 from mediapipeline_operator.core.scaling.model import DrainRecord, FeedbackStep, HistoryEntry
 from mediapipeline_operator.core.scaling.reasons import Blocker, DataState, DecisionAction, Reason
 
@@ -42,6 +43,7 @@ class ScalingState:
     breach_since: datetime | None = None  # since when p95 is above the upper threshold
     healthy_since: datetime | None = None  # since when p95 is below the lower one
     rejected_since: datetime | None = None  # since when offers are refused for lack of capacity
+    jump_since: datetime | None = None  # since when an unusually large step is asked for
     last_scale_up: datetime | None = None
     last_scale_down: datetime | None = None
     learned_capacity: int | None = None
@@ -51,6 +53,8 @@ class ScalingState:
     current: HistoryEntry | None = None
     blocked_by: tuple[Blocker, ...] = ()
     history: tuple[HistoryEntry, ...] = ()  # newest last; in status newest first
+    engine: Engine | None = None  # that decided last; None: nobody has
+    requested: int | None = None  # spec.replicas at that time
     notices: tuple[str, ...] = ()  # what has been announced by an event and still holds
 
     @classmethod
@@ -66,6 +70,7 @@ class ScalingState:
             breach_since=_time(timers.get("breachSince")),
             healthy_since=_time(timers.get("healthySince")),
             rejected_since=_time(timers.get("rejectedSince")),
+            jump_since=_time(timers.get("jumpSince")),
             last_scale_up=_time(timers.get("lastScaleUpTime")),
             last_scale_down=_time(timers.get("lastScaleDownTime")),
             learned_capacity=_positive(scaling.get("learnedCapacity")),
@@ -75,6 +80,8 @@ class ScalingState:
             current=_entry(decision),
             blocked_by=tuple(filter(None, (_word(Blocker, word) for word in _sequence(decision.get("blockedBy"))))),
             history=tuple(filter(None, map(_entry, reversed(_items(scaling.get("history"))))))[-HISTORY_LENGTH:],
+            engine=_word(Engine, scaling.get("engine")),
+            requested=_number(scaling.get("requestedReplicas")),
             notices=tuple(str(notice) for notice in _sequence(scaling.get("notices"))),
         )
 
@@ -90,6 +97,8 @@ class ScalingState:
             drains=[_drain_json(drain) for drain in self.drains],
             decision=decision | {"blockedBy": [word.value for word in self.blocked_by]} if decision else None,
             history=[entry_json(entry) for entry in reversed(self.history)],
+            engine=self.engine.value if self.engine else None,
+            requestedReplicas=self.requested,
             notices=list(self.notices),
         )
 
@@ -99,6 +108,7 @@ class ScalingState:
             "healthySince": self.healthy_since,
             "rejectedSince": self.rejected_since,
             "unknownSince": self.unknown_since,
+            "jumpSince": self.jump_since,
             "dataStateSince": self.data_state_since,
             "lastScaleUpTime": self.last_scale_up,
             "lastScaleDownTime": self.last_scale_down,
@@ -193,6 +203,10 @@ def _word(kind: type[Word], value: Any) -> Word | None:
         return kind(value)
     except ValueError:
         return None
+
+
+def _number(value: Any) -> int | None:
+    return value if isinstance(value, int) and value >= 0 else None
 
 
 def _positive(value: Any) -> int | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mediapipeline_operator.api.spec import LatencySource
+from mediapipeline_operator.core.scaling import latency
 from mediapipeline_operator.core.scaling.reasons import DataState
 from mediapipeline_operator.core.scaling.situation import Situation
 
@@ -16,6 +18,7 @@ BLIND = frozenset({DataState.STALE, DataState.MISSING})
 MEASURED = frozenset({DataState.FRESH, DataState.PARTIAL})
 LOWERING = frozenset({DataState.FRESH, DataState.IDLE, DataState.LOW_SAMPLE})
 SESSIONS_KNOWN = frozenset({DataState.FRESH, DataState.PARTIAL, DataState.LOW_SAMPLE})
+SIGNALS_KNOWN = SESSIONS_KNOWN | {DataState.IDLE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ class DataVerdict:
 
 def judge(situation: Situation) -> DataVerdict:
     """The data state of this tick. The first rule that speaks wins."""
-    for rule in (_no_answer, _starting, _no_target, _too_old, _some_silent, _broken_contract, _few_frames):
+    for rule in (_no_answer, _starting, _no_target, _too_old, _some_silent, _broken_contract, _few_samples):
         verdict = rule(situation)
         if verdict is not None:
             return verdict
@@ -88,22 +91,32 @@ def _broken_contract(situation: Situation) -> DataVerdict | None:
         )
     if situation.signals.received_per_second is None:
         return DataVerdict(DataState.MISSING, "SeriesMissing", "mediapod_frames_received_total has no rate yet")
-    if situation.received_per_second <= 0:
+    if situation.received_per_second <= 0 or latency.by_query(situation):
         return None
-    latency = situation.spec.autoscaling.latency
-    for bound in (latency.scale_up.above_milliseconds, latency.scale_down.below_milliseconds):
+    spec = situation.spec.autoscaling.latency
+    for bound in (spec.scale_up.above_milliseconds, spec.scale_down.below_milliseconds):
         if situation.miss(bound) is None:
-            text = f"mediapod_frame_age_seconds has no bucket at {bound} ms"
+            text = f"{HISTOGRAMS[spec.source]} has no bucket at {bound} ms"
             return DataVerdict(DataState.MISSING, "BucketMissing", text)
     return None
 
 
-def _few_frames(situation: Situation) -> DataVerdict | None:
+HISTOGRAMS = {
+    LatencySource.FRAME: "mediapod_frame_age_seconds",
+    LatencySource.REQUEST: "app_request_latency_seconds",
+}
+
+
+def _few_samples(situation: Situation) -> DataVerdict | None:
     """Idle only if the session gauge says so as well: muted cameras send no frames, and are not nobody."""
-    if situation.frames_in_window >= SAMPLE_FRAMES:
+    queried = latency.by_query(situation)
+    if latency.is_known(situation) if queried else situation.frames_in_window >= SAMPLE_FRAMES:
         return None
     sessions = sum(situation.sessions_on(pod) or 0 for pod in situation.live)
-    if sessions == 0 and situation.received_per_second <= 0:
-        return DataVerdict(DataState.IDLE, "NoTraffic", "no sessions and no frames, and all targets are up")
-    frames = situation.frames_in_window
-    return DataVerdict(DataState.LOW_SAMPLE, "LowSample", f"{frames:.0f} frames in the window, {sessions} sessions")
+    if sessions == 0 and situation.received_per_second <= 0 and situation.requests_per_second <= 0:
+        return DataVerdict(DataState.IDLE, "NoTraffic", "no sessions, frames or requests, and all targets are up")
+    if queried:
+        return DataVerdict(DataState.MISSING, "QueryEmpty", "autoscaling.latency.query gives no sample, under load")
+    what = "requests" if situation.spec.autoscaling.latency.source is LatencySource.REQUEST else "frames"
+    samples = f"{situation.frames_in_window:.0f} {what} in the window"
+    return DataVerdict(DataState.LOW_SAMPLE, "LowSample", f"{samples}, {sessions} sessions")

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from mediapipeline_operator.core.model import ChildState, PodState
-from mediapipeline_operator.core.observed import child_state, pod_state, rollout_in_progress
+from mediapipeline_operator.core.model import AutoscalerState, ChildState, PodState
+from mediapipeline_operator.core.observed import autoscaler_state, child_state, pod_state, rollout_in_progress
 from mediapipeline_operator.shell.clock import Clock
 from mediapipeline_operator.shell.cluster.informer import Informer
-from mediapipeline_operator.shell.cluster.kinds import CHILD_KINDS, DEPLOYMENT, POD
+from mediapipeline_operator.shell.cluster.kinds import CHILD_KINDS, DEPLOYMENT, HPA, POD
 from mediapipeline_operator.shell.cluster.store import PipelineName, Store
 from mediapipeline_operator.shell.cluster.transport import Transport
 
@@ -31,14 +31,19 @@ class ClusterCache:
     ) -> None:
         self._children: dict[str, Store[ChildState]] = {kind.name: Store() for kind in CHILD_KINDS}
         self._pods: Store[PodState] = Store()
+        self._autoscalers: Store[AutoscalerState] = Store()
         scopes = tuple(namespaces) or (None,)
-        self._informers: list[Informer[ChildState] | Informer[PodState]] = []
+        self._informers: list[Informer[ChildState] | Informer[PodState] | Informer[AutoscalerState]] = []
         told = (on_change, on_availability, clock, resync_seconds)
         for scope in scopes:
             self._informers += [
                 Informer(transport, kind, scope, self._children[kind.name], child_state, *told) for kind in CHILD_KINDS
             ]
             self._informers.append(Informer(transport, POD, scope, self._pods, pod_state, *told))
+            # Others' autoscalers do not carry our label; of each only its name, owner and target are kept.
+            self._informers.append(
+                Informer(transport, HPA, scope, self._autoscalers, autoscaler_state, *told, selector="")
+            )
 
     async def run(self) -> None:
         """Keeps all caches current until cancelled."""
@@ -71,6 +76,10 @@ class ClusterCache:
             for child in self._children[DEPLOYMENT.name].all()
             if child.deployment is not None and rollout_in_progress(child.deployment, child.deployment.generation)
         )
+
+    def autoscalers(self, namespace: str, pipeline: str) -> tuple[AutoscalerState, ...]:
+        """Autoscalers of anybody on the pipeline or on a Deployment of its name."""
+        return self._autoscalers.of_pipeline(namespace, pipeline)
 
     def learn_child(self, obj: Mapping[str, Any]) -> ChildState:
         """Takes the answer to a read or write of ours over at once, without waiting for the watch."""

@@ -37,7 +37,10 @@ log = structlog.get_logger(__name__)
 
 
 class Informer(Generic[T]):
-    """Keeps `store` equal to the cluster for one kind in one namespace (None: all)."""
+    """Keeps `store` equal to the cluster for one kind in one namespace (None: all).
+
+    `selector`: only objects with these labels; empty: all of the kind.
+    """
 
     def __init__(
         self,
@@ -50,10 +53,12 @@ class Informer(Generic[T]):
         on_availability: Callable[[], None],
         clock: Clock,
         resync_seconds: float,
+        selector: str = labels.PIPELINE,
     ) -> None:
         self.kind = kind
         self.unavailable: str | None = None  # why the kind cannot be read
         self.synced = False  # listed once, or known to be unavailable
+        self._selector = selector
         self._transport = transport
         self._namespace = namespace
         self._store = store
@@ -89,7 +94,7 @@ class Informer(Generic[T]):
         await asyncio.sleep(delay)
 
     async def _list(self) -> None:
-        items, self._version = await list_all(self._transport, self.kind, self._namespace, labels.PIPELINE)
+        items, self._version = await list_all(self._transport, self.kind, self._namespace, self._selector)
         self._relist_at = self._clock.monotonic() + jittered(self._resync_seconds, 0.3)
         read = [(item["metadata"]["name"], self._project(item)) for item in items]
         self._on_change(self._store.replace(read, self._version, self._namespace))
@@ -111,7 +116,7 @@ class Informer(Generic[T]):
 
     async def _watch(self) -> None:
         query: dict[str, str | int] = {
-            "labelSelector": labels.PIPELINE,
+            **({"labelSelector": self._selector} if self._selector else {}),
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": self._version,

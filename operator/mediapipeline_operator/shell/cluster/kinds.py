@@ -33,6 +33,8 @@ EVENT = Kind("v1", "Event", "events")
 LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases")
 PIPELINE = Kind(labels.API_VERSION, labels.KIND, labels.PLURAL)
 
+HPA = Kind("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
+
 CHILD_KINDS = (
     DEPLOYMENT,
     Kind("v1", "Service", "services"),
@@ -41,5 +43,7 @@ CHILD_KINDS = (
     Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"),
     Kind("networking.k8s.io/v1", "Ingress", "ingresses"),
     Kind("monitoring.coreos.com/v1", "ServiceMonitor", "servicemonitors"),
+    HPA,
+    Kind("keda.sh/v1alpha1", "ScaledObject", "scaledobjects"),
 )
 BY_NAME = {kind.name: kind for kind in (*CHILD_KINDS, POD)}

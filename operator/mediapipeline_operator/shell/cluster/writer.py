@@ -11,7 +11,7 @@ from typing import Any
 
 from mediapipeline_operator.api import labels
 from mediapipeline_operator.shell.cluster.errors import NotLeaderError
-from mediapipeline_operator.shell.cluster.kinds import BY_NAME, DEPLOYMENT, EVENT, PIPELINE, POD, Kind
+from mediapipeline_operator.shell.cluster.kinds import BY_NAME, EVENT, PIPELINE, POD, Kind
 from mediapipeline_operator.shell.cluster.transport import Transport
 
 Json = dict[str, Any]
@@ -41,8 +41,10 @@ class Writer:
         body = {**manifest, "metadata": meta}
         return await self._write("PATCH", kind.item(meta["namespace"], meta["name"]), body, _APPLY, _FORCE)
 
-    async def scale(self, namespace: str, name: str, replicas: int, resource_version: str) -> Json:
-        """Sets a Deployment's replicas through /scale, provided that it is still at `resource_version`."""
+    async def scale(self, kind: Kind, namespace: str, name: str, replicas: int, resource_version: str) -> Json:
+        """Sets spec.replicas of a Deployment or pipeline through /scale, provided that it is still at
+        `resource_version`.
+        """
         body = {
             "apiVersion": "autoscaling/v1",
             "kind": "Scale",
@@ -50,7 +52,7 @@ class Writer:
             "spec": {"replicas": replicas},
         }
         query = {"fieldManager": labels.MANAGER}
-        return await self._write("PUT", DEPLOYMENT.item(namespace, name, "scale"), body, "application/json", query)
+        return await self._write("PUT", kind.item(namespace, name, "scale"), body, "application/json", query)
 
     async def apply_status(
         self, namespace: str, name: str, uid: str, resource_version: str, status: Mapping[str, Any]

@@ -15,12 +15,16 @@ from urllib3.util.retry import Retry
 
 from mediapipeline_operator.api.pipeline import Key
 from mediapipeline_operator.api.spec import MediaPipelineSpec
+from mediapipeline_operator.core.promql import query_errors
 from mediapipeline_operator.core.scaling import Problem, ProblemKind, Signals
 from mediapipeline_operator.core.scaling.queries import Query, batch
-from mediapipeline_operator.core.scaling.signals import Answer, Sample, interpret
+from mediapipeline_operator.core.scaling.signals import Answer, Sample, interpret, with_own_query
 from mediapipeline_operator.shell.prometheus.breaker import Breaker, Gate
 from mediapipeline_operator.shell.prometheus.errors import QueryRefusedError, is_transport, to_problem
+from mediapipeline_operator.shell.prometheus.own_queries import OwnQueries
 from mediapipeline_operator.shell.prometheus.session import BoundedSession
+
+NOT_CONFIGURED = "no Prometheus is configured: set --prometheus-url"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +50,23 @@ class PrometheusReader:
         self._breaker = Breaker(time.monotonic)
         self._client = _client(settings) if settings.url else None
         self._lock = asyncio.Lock()
+        self._own = OwnQueries(self._ask_own, time.monotonic)
 
     async def read(self, pipelines: Sequence[tuple[Key, MediaPipelineSpec]]) -> Mapping[Key, Signals]:
         """Signals by pipeline. Errors become Signals with a problem. One batch at a time, of at most batch_seconds."""
         queries = batch(spec for _, spec in pipelines)
+        own = {key: spec.autoscaling.latency.query for key, spec in pipelines if _has_own_query(key, spec)}
         async with self._lock:
-            answers = await self._answers(queries)
+            answers, own_answers = await asyncio.gather(self._answers(queries), self._own.answers(own))
         taken = datetime.now(UTC)
-        return {key: replace(signals, taken=taken) for key, signals in interpret(pipelines, answers).items()}
+        found = interpret(pipelines, answers)
+        found |= {key: with_own_query(found[key], answer) for key, answer in own_answers.items()}
+        return {key: replace(signals, taken=taken) for key, signals in found.items()}
 
     def close(self) -> None:
         """Ends the threads after their current request."""
         self._executor.shutdown(wait=False, cancel_futures=True)
+        self._own.close()
         if self._client is not None:
             self._client.close()
 
@@ -65,8 +74,7 @@ class PrometheusReader:
         if not queries:
             return {}
         if self._client is None:
-            problem = Problem(ProblemKind.NOT_CONFIGURED, "no Prometheus is configured: set --prometheus-url")
-            return dict.fromkeys(queries, problem)
+            return dict.fromkeys(queries, Problem(ProblemKind.NOT_CONFIGURED, NOT_CONFIGURED))
         run = _Batch(self._client, self._settings.url)
         try:
             async with asyncio.timeout(self._settings.batch_seconds):
@@ -92,8 +100,16 @@ class PrometheusReader:
         answers = await asyncio.gather(*(self._in_thread(run, query) for query in queries))
         return dict(zip(queries, answers, strict=True))
 
+    def _ask_own(self, promql: str) -> Answer:
+        """One pipeline's own query, in a thread. Not while the server is known to be gone."""
+        if self._client is None:
+            return Problem(ProblemKind.NOT_CONFIGURED, NOT_CONFIGURED)
+        if self._breaker.gate() is not Gate.CLOSED:
+            return Problem(ProblemKind.DOWN, f"Prometheus at {self._settings.url} has failed repeatedly")
+        return _Batch(self._client, self._settings.url).ask(promql)
+
     async def _in_thread(self, run: _Batch, query: Query) -> Answer:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, run.ask, query)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, run.ask, query.promql)
 
     def _judge(self, answers: Mapping[Query, Answer], run: _Batch) -> None:
         """One bad query does not open the breaker; a server that is gone does."""
@@ -118,17 +134,23 @@ class _Batch:
     def stop(self, problem: Problem) -> None:
         self.stopped = problem
 
-    def ask(self, query: Query) -> Answer:
+    def ask(self, promql: str) -> Answer:
         """Runs in a thread. Every error of requests, of JSON and of the client library ends here."""
         if self.stopped is not None:
             return self.stopped
         try:
-            return to_samples(self._client.custom_query(query.promql))
+            return to_samples(self._client.custom_query(promql))
         except Exception as error:  # noqa: BLE001  a library may raise anything; the tick of other pipelines goes on
             problem = to_problem(error, self._url)
             if is_transport(problem):
                 self.stop(problem)
             return problem
+
+
+def _has_own_query(key: Key, spec: MediaPipelineSpec) -> bool:
+    """A query that looks beyond its namespace is never asked, whatever else becomes of the pipeline."""
+    query = spec.autoscaling.latency.query
+    return bool(query) and not any(query_errors(query, key.namespace))
 
 
 def _client(settings: ReaderSettings) -> PrometheusConnect:

@@ -1,0 +1,193 @@
+"""Queries of single pipelines: bounded in number, time and effect on others."""
+
+import asyncio
+import threading
+import time
+
+from aiohttp import web
+
+from mediapipeline_operator.api.pipeline import Key
+from mediapipeline_operator.api.spec import MediaPipelineSpec
+from mediapipeline_operator.core.scaling import Problem, ProblemKind
+from mediapipeline_operator.core.scaling.signals import Sample
+from mediapipeline_operator.shell.prometheus import PrometheusReader, ReaderSettings, own_queries
+from mediapipeline_operator.shell.prometheus.own_queries import OwnQueries
+
+KEY = Key("media", "studio")
+
+
+def spec(**latency):
+    scaling = {"autoscaling": {"latency": latency}} if latency else {}
+    return MediaPipelineSpec.model_validate(
+        {"pipeline": {"stages": [{"name": "a", "effect": "GaussianBlur"}]}, **scaling}
+    )
+
+
+def by_query(text='max(own_p95{namespace="media"})'):
+    return spec(source="Query", query=text)
+
+
+def keys(count):
+    return [Key("media", f"p{index:04}") for index in range(count)]
+
+
+async def test_answers_come_back_by_pipeline():
+    own = OwnQueries(lambda promql: [Sample({}, float(promql))], time.monotonic)
+    found = await own.answers({key: str(index) for index, key in enumerate(keys(3))})
+    own.close()
+    assert [found[key][0].value for key in keys(3)] == [0.0, 1.0, 2.0]
+
+
+async def test_a_slow_query_holds_nobody_and_its_answer_is_used_in_the_next_tick():
+    release = threading.Event()
+
+    def ask(promql):
+        if promql == "slow":
+            release.wait(20)
+        return [Sample({}, 1.0)]
+
+    own = OwnQueries(ask, time.monotonic)
+    slow, quick = keys(2)
+    wanted = {slow: "slow", quick: "quick"}
+    started = time.monotonic()
+    first = await own.answers(wanted)
+    assert time.monotonic() - started < 5
+    assert first[quick] == [Sample({}, 1.0)]
+    assert first[slow].kind is ProblemKind.TIMEOUT
+    release.set()
+    second = await own.answers(wanted)
+    own.close()
+    assert second[slow] == [Sample({}, 1.0)]
+
+
+async def test_a_pipeline_has_one_query_under_way_and_all_together_eight(monkeypatch):
+    monkeypatch.setattr(own_queries, "PATIENCE_SECONDS", 0.1)
+    release, lock, running, asked = threading.Event(), threading.Lock(), [0, 0], []
+
+    def ask(promql):
+        with lock:
+            asked.append(promql)
+            running[0] += 1
+            running[1] = max(running)
+        release.wait(20)
+        with lock:
+            running[0] -= 1
+        return []
+
+    own = OwnQueries(ask, time.monotonic)
+    wanted = {key: key.name for key in keys(20)}
+    for _ in range(5):
+        await own.answers(wanted)
+    assert running[1] == 8
+    assert len(asked) == 8
+    release.set()
+    monkeypatch.setattr(own_queries, "PATIENCE_SECONDS", 10)
+    await own.answers(wanted)
+    own.close()
+    assert sorted(asked) == sorted(set(asked)) == sorted(wanted.values())
+
+
+async def test_only_so_many_pipelines_are_asked_and_the_others_are_told():
+    asked = []
+    own = OwnQueries(lambda promql: asked.append(promql) or [], time.monotonic)
+    found = await own.answers({key: key.name for key in keys(203)})
+    own.close()
+    assert len(asked) == 200
+    refused = [key for key, answer in found.items() if isinstance(answer, Problem)]
+    assert sorted(refused) == keys(203)[200:]
+    assert found[refused[0]].kind is ProblemKind.TOO_MANY
+
+
+async def test_an_old_answer_and_one_to_another_question_are_not_used(monkeypatch):
+    clock, gate = [0.0], threading.Event()
+    gate.set()
+
+    def ask(promql):
+        gate.wait(20)
+        return [Sample({}, 1.0)]
+
+    own = OwnQueries(ask, lambda: clock[0])
+    assert (await own.answers({KEY: "first"}))[KEY] == [Sample({}, 1.0)]
+    gate.clear()
+    monkeypatch.setattr(own_queries, "PATIENCE_SECONDS", 0.1)
+    clock[0] = 10.0
+    assert (await own.answers({KEY: "first"}))[KEY] == [Sample({}, 1.0)]  # of the tick before
+    clock[0] = 21.0
+    assert (await own.answers({KEY: "first"}))[KEY].kind is ProblemKind.TIMEOUT
+    clock[0] = 10.0
+    assert (await own.answers({KEY: "second"}))[KEY].kind is ProblemKind.TIMEOUT
+    gate.set()
+    own.close()
+
+
+async def reading(answer, pipelines):
+    """Signals by a reader whose server calls `answer(query)` for queries of single pipelines; others get nothing."""
+    asked = []
+
+    async def handle(request):
+        query = request.query["query"]
+        asked.append(query)
+        if "own_p95" not in query:
+            return web.json_response({"status": "success", "data": {"resultType": "vector", "result": []}})
+        response = answer(query)
+        return await response if asyncio.iscoroutine(response) else response
+
+    app = web.Application()
+    app.router.add_get("/api/v1/query", handle)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = site._server.sockets[0].getsockname()[1]
+    reader = PrometheusReader(ReaderSettings(url=f"http://127.0.0.1:{port}"))
+    try:
+        return await reader.read(pipelines), asked
+    finally:
+        reader.close()
+        await runner.cleanup()
+
+
+def vector(*values):
+    result = [{"metric": {"n": str(index)}, "value": [0, value]} for index, value in enumerate(values)]
+    return web.json_response({"status": "success", "data": {"resultType": "vector", "result": result}})
+
+
+async def test_bad_answers_of_one_query_are_its_pipelines_alone():
+    bad = {
+        "several": (lambda: vector("0.1", "0.2"), ProblemKind.SEVERAL_SERIES),
+        "text": (lambda: vector("fast"), ProblemKind.QUERY_ERROR),
+        "negative": (lambda: vector("-0.1"), ProblemKind.VALUE),
+        "infinite": (lambda: vector("+Inf"), ProblemKind.VALUE),
+        "forbidden": (lambda: web.Response(status=403), ProblemKind.UNAUTHORIZED),
+        "broken": (lambda: web.Response(status=500), ProblemKind.QUERY_ERROR),
+    }
+
+    async def late():
+        await asyncio.sleep(30)
+
+    answers = {name: make for name, (make, _) in bad.items()} | {"good": lambda: vector("0.1"), "late": late}
+    own = {Key("media", name): by_query(f'own_p95{{namespace="media",n="{name}"}}') for name in answers}
+    plain = Key("media", "plain")
+    started = time.monotonic()
+    found, _ = await reading(
+        lambda query: answers[query.split('n="')[1].split('"')[0]](), [*own.items(), (plain, spec())]
+    )
+    assert time.monotonic() - started < 8
+    for name, (_, kind) in bad.items():
+        assert found[Key("media", name)].problem.kind is kind, name
+    assert found[Key("media", "late")].problem.kind is ProblemKind.TIMEOUT
+    assert found[Key("media", "good")].latency_seconds == 0.1
+    assert found[plain].problem is None
+
+
+async def test_a_query_that_looks_beyond_its_namespace_is_never_asked():
+    found, asked = await reading(lambda query: vector("0.1"), [(KEY, by_query('max(own_p95{namespace="other"})'))])
+    assert not any("own_p95" in query for query in asked)
+    assert found[KEY].latency_seconds is None
+
+
+async def test_without_prometheus_the_query_is_a_problem_too():
+    reader = PrometheusReader(ReaderSettings())
+    found = await reader.read([(KEY, by_query())])
+    reader.close()
+    assert found[KEY].problem.kind is ProblemKind.NOT_CONFIGURED

@@ -114,7 +114,7 @@ class Schedule(ApiModel):
     cron: str = Field(
         min_length=9,
         max_length=128,
-        pattern=r"^\S+(\s+\S+){4}$",
+        pattern=r"^[!-~]+( +[!-~]+){4}$",
         description="When it begins: minute, hour, day of month, month, day of week. Example: 0 8 * * MON-FRI",
     )
     time_zone: str = Field(

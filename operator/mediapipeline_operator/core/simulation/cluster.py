@@ -78,8 +78,12 @@ class Cluster:
 
     @property
     def serving_count(self) -> int:
-        """The Deployment's number without draining pods: what a decision is about."""
-        return self.replicas - sum(1 for pod in self.pods if pod.marked is not None and pod.deleted is None)
+        """The Deployment's number without draining pods: what a decision is about. A drained pod that is about to be
+        deleted is no longer part of the number."""
+        live = self.live
+        surplus = 0 if self.rollout_since is not None else max(0, len(live) - self.replicas)
+        marked = sum(1 for pod in live if pod.marked is not None)
+        return self.replicas - max(0, marked - surplus)
 
     def advance(self, now: float) -> None:
         """One second: nodes, readiness, the ReplicaSet, deletions."""

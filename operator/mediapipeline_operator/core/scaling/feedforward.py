@@ -15,8 +15,8 @@ REACTION_SECONDS = 30.0  # scrape, rate and tick delays before a replica is even
 def expected_arrivals(situation: Situation, sessions: int) -> int:
     """Growth of the last two minutes, continued until a replica that is asked for now would serve. Never negative.
 
-    Only growth beyond chance counts: with independent users the difference of two counts strays by about the square root
-    of the count. Without this, 40 steady sessions "grew" by 4 every few minutes, and the fleet went up and down with it.
+    Only growth beyond chance counts: with independent users the difference of two counts strays by about the square
+    root of the count. Without this, 40 steady sessions "grew" by 4 every few minutes, and the fleet moved with it.
     """
     grown = GROWTH_SECONDS * (situation.signals.sessions_growth_per_second or 0.0)
     beyond_chance = max(0.0, grown - math.sqrt(max(0, sessions)))

@@ -63,8 +63,8 @@ def predict(reading: Reading) -> Prediction | None:
 
 
 def _beyond_now(reading: Reading) -> int:
-    """Sessions that are expected, or that were here two minutes ago: a short dip is no trend, and would call the replica
-    back as soon as it is over."""
+    """Sessions that are expected, or that were here two minutes ago: a short dip is no trend, and its end would call
+    the replica back."""
     fallen = -GROWTH_SECONDS * (reading.situation.signals.sessions_growth_per_second or 0.0)
     return max(expected_arrivals(reading.situation, reading.sessions), math.floor(fallen))
 

@@ -1,8 +1,8 @@
 """The clairvoyant lower bound: what nobody can beat, computed from the whole load in advance.
 
-Assumptions, all in favour of the bound: it knows every arrival and length; sessions move between replicas at any time and
-are packed perfectly; replicas start in the shortest start-up of the model, leave at once, and devices work without a gap.
-At least these many replicas exist at t, for a run that misses and rejects nothing:
+Assumptions, all in favour of the bound: it knows every arrival and length; sessions move between replicas at any time
+and are packed perfectly; replicas start in the shortest start-up of the model and leave at once; devices never idle. At
+least these many replicas exist at t, for a run that misses and rejects nothing:
 
     bound(t) = max over s in [t, t + shortest start-up] of max(min, ceil(sessions(s) / maxPerReplica), ceil(busy(s)))
 
@@ -55,8 +55,7 @@ def clairvoyant(spec: MediaPipelineSpec, load: Load, around: Surroundings) -> Bo
     sessions, frames = demand_of(load)
     per_replica, scaling = spec.sessions.max_per_replica, spec.autoscaling
     work = [
-        max(count / per_replica, rate * around.service_seconds)
-        for count, rate in zip(sessions, frames, strict=True)
+        max(count / per_replica, rate * around.service_seconds) for count, rate in zip(sessions, frames, strict=True)
     ]
     need = [min(max(scaling.min_replicas, math.ceil(w - SLACK)), scaling.max_replicas) for w in work]
     replicas = ahead(need, math.floor(around.cluster.fastest_startup_seconds))

@@ -1,7 +1,7 @@
 """Loads: who comes when, for how long. A visit is what a user wants, whether or not the fleet can serve it.
 
-A visit's end is fixed when it begins: a call that could join only after a minute still ends at its hour. So the demand of
-a load is the same for every law, and what a fleet did not serve is demand minus served.
+A visit's end is fixed when it begins: a call that could join only after a minute still ends at its hour. So the demand
+of a load is the same for every law, and what a fleet did not serve is demand minus served.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """Session lengths: exponential, or lognormal with a heavy tail when `sigma` is given. `mean_seconds` holds for both."""
+    """Session lengths: exponential, or lognormal with a heavy tail when `sigma` is given; the same mean."""
 
     mean_seconds: float
     sigma: float | None = None
@@ -106,6 +106,21 @@ def piecewise(*points: tuple[float, float]) -> Curve:
     return value
 
 
+def rate_steps(mean_seconds: float, *steps: tuple[float, float]) -> Curve:
+    """Steps of the arrival rate: sessions follow as 1 - exp(-t / mean length). A step is (seconds, final value)."""
+
+    def value(seconds: float) -> float:
+        level, since, goal = steps[0][1], steps[0][0], steps[0][1]
+        for time, following in steps[1:]:
+            if seconds < time:
+                break
+            level = goal + (level - goal) * math.exp(-(time - since) / mean_seconds)
+            since, goal = time, following
+        return goal + (level - goal) * math.exp(-(seconds - since) / mean_seconds)
+
+    return value
+
+
 def diurnal(period_seconds: float, low: float, high: float) -> Curve:
     """A day as a sine, beginning at its lowest."""
     return lambda t: low + (high - low) * (1 - math.cos(2 * math.pi * t / period_seconds)) / 2
@@ -119,7 +134,7 @@ def sawtooth(period_seconds: float, low: float, high: float) -> Curve:
 TOOTH_SECONDS = 120  # twice the median start-up: the worst rhythm for a law that reacts with one start-up's delay
 
 SHAPES: dict[str, Shape] = {
-    "step": Shape(3600, piecewise((0, 0.2), (600, 0.2), (660, 0.85), (2100, 0.85), (2101, 0.2))),
+    "step": Shape(3600, rate_steps(300.0, (0, 0.2), (600, 0.85), (2100, 0.2))),
     "ramp": Shape(4200, piecewise((0, 0.15), (300, 0.15), (2100, 1.0), (2700, 1.0), (3600, 0.15))),
     "spike": Shape(
         3000, piecewise((0, 0.25), (900, 0.25), (930, 1.0), (1200, 1.0), (1201, 0.25)), Lengths(180.0), ((1200, 0.7),)

@@ -64,7 +64,13 @@ class Series:
 
     def window(self, now: float, seconds: float) -> list[Scrape]:
         """The samples of a range selector: (now - seconds, now]."""
-        return [scrape for scrape in self.scrapes if now - seconds < scrape.time <= now]
+        found = []
+        for scrape in reversed(self.scrapes):
+            if scrape.time <= now - seconds:
+                break
+            if scrape.time <= now:
+                found.append(scrape)
+        return found[::-1]
 
 
 @dataclass
@@ -109,7 +115,7 @@ def rates(scrapes: Sequence[Scrape], columns: Iterable[tuple[float, float]], now
     """rate() of several counters of one pod, given as (first, last) value within the window of two or more `scrapes`.
 
     Extrapolates to the ends of the window unless a sample seems to be missing there, and never below zero. Source:
-    prometheus promql/functions.go, extrapolatedRate. Counters of one pod never reset: a restarted one is another pod here.
+    prometheus promql/functions.go, extrapolatedRate. Counters of one pod never reset: a restarted one is another pod.
     """
     first, last = scrapes[0].time, scrapes[-1].time
     sampled = last - first

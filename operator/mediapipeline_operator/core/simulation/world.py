@@ -30,7 +30,7 @@ class Surroundings:
     arrivals: Arrivals = Arrivals.PERIODIC
     sticky: bool = True
     placement: Placement = Placement.LEAST_LOADED
-    cluster: ClusterModel = ClusterModel()
+    cluster: ClusterModel = field(default_factory=ClusterModel)
     faults: tuple[Fault, ...] = ()
 
 

@@ -22,7 +22,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """One direction. `most` chooses the policy that changes most (selectPolicy Max), else the one that changes least."""
+    """One direction. `most` chooses the policy that changes most (selectPolicy Max), else that which changes least."""
 
     stabilization_seconds: int
     policies: tuple[Policy, ...]

@@ -1,7 +1,7 @@
 """KEDA's Prometheus trigger on top of the HPA that it creates.
 
-Source: kedacore/keda pkg/scalers/prometheus_scaler.go (ignoreNullValues), pkg/fallback/fallback.go, and the reference of
-the prometheus scaler: metricType AverageValue and ignoreNullValues true are the defaults, and then nothing, NaN and
+Source: kedacore/keda pkg/scalers/prometheus_scaler.go (ignoreNullValues), pkg/fallback/fallback.go, and the reference
+of the prometheus scaler: metricType AverageValue and ignoreNullValues true are the defaults, and then nothing, NaN and
 infinity are 0.
 """
 

@@ -1,4 +1,4 @@
-"""llm-d's SLO-aware autoscaling with KEDA: p90 over SLO, clamped, averaged, with a dead band and credit for starting pods.
+"""llm-d's SLO-aware autoscaling with KEDA: latency over SLO, clamped, averaged; a dead band, credit for starting pods.
 
 Source: llm-d/llm-d guides/workload-autoscaling/README.slo-aware.md: s = mean over 45 s of min(latency / SLO, 2);
 up to n + ceil(n (s c / 0.55 - 1)) with c = ready / provisioned, down to n - floor(n (1 - s / 0.40)); the HPA lets it up

@@ -9,7 +9,7 @@ from mediapipeline_operator.core.simulation.peers.law import Observed
 
 @dataclass
 class BareThreshold:
-    """One more when p95 was above `upper` for `up_seconds`, one fewer when below `lower` for `down_seconds`. No guards."""
+    """One more when p95 was above `upper` for `up_seconds`, one fewer when below `lower` for `down_seconds`."""
 
     upper_seconds: float = 0.1
     lower_seconds: float = 0.05

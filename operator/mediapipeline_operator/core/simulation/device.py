@@ -1,7 +1,8 @@
 """The latency curve of a serial device: flat until saturation, then vertical, and beyond it frames are dropped.
 
 Below saturation the wait of a frame has the tail P(wait > b services) = exp(-2 b (b/N + 1 - rho)) for N periodic
-sources (the Brownian-bridge approximation of the sum-D/D/1 queue: Roberts and Virtamo, IEEE Trans. Commun. 39(2), 1991), and
+sources (the Brownian-bridge approximation of the sum-D/D/1 queue: Roberts and Virtamo, IEEE Trans. Commun. 39(2),
+1991), and
 exp(-b (1 - rho)) for Poisson requests (M/M/1 response times). Above it the newest frame of each session is kept and the
 rest is dropped: a share of 1/rho is served, each within one frame interval.
 """

@@ -44,7 +44,7 @@ class PrometheusReader:
         self._settings = settings
         self._executor = ThreadPoolExecutor(settings.parallel, thread_name_prefix="prometheus")
         self._breaker = Breaker(time.monotonic)
-        self._client = _client(settings) if settings.url else None
+        self._client = connect(settings) if settings.url else None
         self._lock = asyncio.Lock()
 
     async def read(self, pipelines: Sequence[tuple[Key, MediaPipelineSpec]]) -> Mapping[Key, Signals]:
@@ -131,7 +131,8 @@ class _Batch:
             return problem
 
 
-def _client(settings: ReaderSettings) -> PrometheusConnect:
+def connect(settings: ReaderSettings) -> PrometheusConnect:
+    """A client whose answers are bounded in size and time."""
     session = BoundedSession(
         max_bytes=settings.max_bytes,
         max_seconds=2 * settings.timeout_seconds,

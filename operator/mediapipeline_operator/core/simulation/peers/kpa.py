@@ -2,7 +2,7 @@
 
 Source: knative/serving pkg/autoscaler/scaling/autoscaler.go and config/core/configmaps/autoscaler.yaml: a stable window
 of 60 s and a panic window of a tenth of it, panic at twice the ready pods, up at most 1000-fold, down at most to half,
-ticks of 2 s on metrics that are scraped from the pods directly. It starts in panic mode when there is more than one pod.
+ticks of 2 s on metrics that are scraped from the pods directly. It starts in panic mode with more than one pod.
 """
 
 from __future__ import annotations

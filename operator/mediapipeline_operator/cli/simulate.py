@@ -44,7 +44,7 @@ def simulate(
     around = Surroundings(service_seconds=service, cluster=cluster_model(startup_seconds))
     found = compare(spec, visits, around, names, lambda: random.Random(seed + 1))  # noqa: S311
     title = f"{load}: {len(visits.visits)} sessions in {visits.duration_seconds / 60:.0f} minutes"
-    Console(width=None).print(table_of(found, title))
+    Console().print(table_of(found, title))
     if plot is not None:
         draw(found, plot, title)
         typer.echo(f"chart: {plot}")

@@ -2,9 +2,8 @@
 
 Below saturation the wait of a frame has the tail P(wait > b services) = exp(-2 b (b/N + 1 - rho)) for N periodic
 sources (the Brownian-bridge approximation of the sum-D/D/1 queue: Roberts and Virtamo, IEEE Trans. Commun. 39(2),
-1991), and
-exp(-b (1 - rho)) for Poisson requests (M/M/1 response times). Above it the newest frame of each session is kept and the
-rest is dropped: a share of 1/rho is served, each within one frame interval.
+1991). Above it the newest frame of each session is kept and the rest is dropped: a share of 1/rho is served, each within
+one frame interval. Poisson requests queue as in M/M/1/K, where K is what the deadline lets wait.
 """
 
 from __future__ import annotations
@@ -59,12 +58,20 @@ class Device:
         wait = min(bound_seconds, self.deadline_seconds) - BASE_SECONDS - self.service_seconds
         if rho <= 0 or wait < 0:
             return 1.0 if wait >= 0 else 0.0
+        if self.arrivals is Arrivals.POISSON:
+            return self._poisson(rho, wait / self.service_seconds)
         if rho > 1:
             return min(1.0, wait * MEAN_FRAME_RATE) / rho
         return 1.0 - math.exp(-self._exponent(rho, wait / self.service_seconds))
 
+    def _poisson(self, rho: float, services: float) -> float:
+        """Geometric queue, cut where the deadline refuses: (1 - rho^b) / (1 - rho^(K + 1)), at any rho."""
+        longest = (self.deadline_seconds - BASE_SECONDS - self.service_seconds) / self.service_seconds
+        if abs(rho - 1) < 1e-9:
+            return services / (longest + 1)
+        return (1 - rho**services) / (1 - rho ** (longest + 1))
+
     def _exponent(self, rho: float, services: float) -> float:
-        if self.arrivals is Arrivals.POISSON:
-            return services * (1 - rho) + 1e-9
+        """Of the tail, for waits of so many services."""
         sources = max(1.0, rho / (MEAN_FRAME_RATE * self.service_seconds))
         return 2 * services * (services / sources + 1 - rho) + 1e-9

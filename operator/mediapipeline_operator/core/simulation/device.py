@@ -2,8 +2,8 @@
 
 Below saturation the wait of a frame has the tail P(wait > b services) = exp(-2 b (b/N + 1 - rho)) for N periodic
 sources (the Brownian-bridge approximation of the sum-D/D/1 queue: Roberts and Virtamo, IEEE Trans. Commun. 39(2),
-1991). Above it the newest frame of each session is kept and the rest is dropped: a share of 1/rho is served, each within
-one frame interval. Poisson requests queue as in M/M/1/K, where K is what the deadline lets wait.
+1991). Above it the newest frame of each session is kept and the rest is dropped: a share of 1/rho is served, each
+within one frame interval. Poisson requests queue as in M/M/1/K, where K is what the deadline lets wait.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ class Device:
         longest = (self.deadline_seconds - BASE_SECONDS - self.service_seconds) / self.service_seconds
         if abs(rho - 1) < 1e-9:
             return services / (longest + 1)
-        return (1 - rho**services) / (1 - rho ** (longest + 1))
+        return float((1 - rho**services) / (1 - rho ** (longest + 1)))
 
     def _exponent(self, rho: float, services: float) -> float:
         """Of the tail, for waits of so many services."""

@@ -8,7 +8,7 @@ DEVICE ?= Simulated
 PYTEST := $(BIN)/python -m pytest -q
 FAST_TESTS := tests/unit tests/property tests/golden
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-controls test test-fast soak lint generate bench-effects bench-operator clean
+.PHONY: help demo demo-controls test test-fast soak lint generate bench-effects bench-operator bench-autoscaler clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ generate: $(VENV)/test.stamp ## Writes what is generated: crds/, install.yaml, e
 
 bench-effects: $(VENV)/test.stamp ## Milliseconds a frame by effect: OpenCV, torch, and naive torch
 	@$(BIN)/python bench/effects.py
+
+bench-autoscaler: $(VENV)/test.stamp ## Our scaling law against HPA, KEDA, KPA and others on one simulated load; FULL=1: 30 seeds
+	@$(BIN)/python bench/autoscaler.py
 
 bench-operator: $(VENV)/test.stamp ## 500, 2,000 and 5,000 pipelines on a real API server, beside a plain kopf operator (an hour)
 	@$(BIN)/python bench/operator_scale.py $(if $(SIZES),--sizes $(SIZES)) $(if $(SHORT),--sizes 100 --seconds 5 --tick-seconds 2)

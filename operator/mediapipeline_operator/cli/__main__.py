@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.live import Live
 
+from mediapipeline_operator.cli.backtest import backtest
 from mediapipeline_operator.cli.explain import explanation
+from mediapipeline_operator.cli.resource import USER_AGENT, pipeline
+from mediapipeline_operator.cli.simulate import simulate
 from mediapipeline_operator.shell.cluster.credentials import NoCredentialsError, load_credentials
 from mediapipeline_operator.shell.cluster.errors import ClusterError
-from mediapipeline_operator.shell.cluster.kinds import PIPELINE
-from mediapipeline_operator.shell.cluster.reader import read
 from mediapipeline_operator.shell.cluster.transport import Transport
 
 WATCH_SECONDS = 2.0
-USER_AGENT = "kubectl-mediapipelines"
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Questions about MediaPipelines.")
 
 
-@app.callback()
-def _root() -> None:
-    """Keeps `explain` a subcommand while it is the only one."""
+app.command()(simulate)
+app.command()(backtest)
 
 
 @app.command()
@@ -46,21 +45,14 @@ def explain(
 
 async def _show(console: Console, namespace: str, name: str, *, watch: bool) -> None:
     async with Transport(load_credentials(), user_agent=USER_AGENT) as transport:
-        found = await _pipeline(transport, namespace, name)
+        found = await pipeline(transport, namespace, name)
         if not watch:
             console.print(explanation(found))
             return
         with Live(explanation(found), console=console, auto_refresh=False) as live:
             while True:
                 await asyncio.sleep(WATCH_SECONDS)
-                live.update(explanation(await _pipeline(transport, namespace, name)), refresh=True)
-
-
-async def _pipeline(transport: Transport, namespace: str, name: str) -> dict[str, Any]:
-    found = await read(transport, PIPELINE, namespace, name)
-    if found is None:
-        raise ClusterError(f"no MediaPipeline {name} in namespace {namespace}; -n chooses another one")
-    return found
+                live.update(explanation(await pipeline(transport, namespace, name)), refresh=True)
 
 
 def main() -> None:

@@ -5,16 +5,23 @@ from __future__ import annotations
 import math
 
 from mediapipeline_operator.core.scaling.model import PodFacts, Proposal
+from mediapipeline_operator.core.scaling.queries import GROWTH_SECONDS
 from mediapipeline_operator.core.scaling.reasons import Reason
 from mediapipeline_operator.core.scaling.situation import Situation
 
 REACTION_SECONDS = 30.0  # scrape, rate and tick delays before a replica is even asked for
 
 
-def expected_arrivals(situation: Situation) -> int:
-    """Growth of the last two minutes, continued until a replica that is asked for now would serve. Never negative."""
-    growth = max(0.0, situation.signals.sessions_growth_per_second or 0.0)
-    return math.ceil(growth * (situation.usual_startup_seconds + REACTION_SECONDS) - 1e-9)
+def expected_arrivals(situation: Situation, sessions: int) -> int:
+    """Growth of the last two minutes, continued until a replica that is asked for now would serve. Never negative.
+
+    Only growth beyond chance counts: with independent users the difference of two counts strays by about the square
+    root of the count. Without this, 40 steady sessions "grew" by 4 every few minutes, and the fleet moved with it.
+    """
+    grown = GROWTH_SECONDS * (situation.signals.sessions_growth_per_second or 0.0)
+    beyond_chance = max(0.0, grown - math.sqrt(max(0, sessions)))
+    horizon = situation.usual_startup_seconds + REACTION_SECONDS
+    return math.ceil(beyond_chance / GROWTH_SECONDS * horizon - 1e-9)
 
 
 def needed_replicas(sessions: int, capacity: int, target_percent: int) -> int:
@@ -25,7 +32,7 @@ def needed_replicas(sessions: int, capacity: int, target_percent: int) -> int:
 def feed_forward(situation: Situation, sessions: int, capacity: int) -> Proposal:
     """need = ceil((sessions + expected arrivals + buffer) / (capacity x target utilisation))."""
     target = situation.spec.autoscaling.sessions
-    arrivals = expected_arrivals(situation)
+    arrivals = expected_arrivals(situation, sessions)
     need = needed_replicas(sessions + arrivals + target.buffer, capacity, target.target_utilization_percent)
     extra = f" and {arrivals} more expected" if arrivals else ""
     buffer = f", {target.buffer} free ones to keep" if target.buffer else ""

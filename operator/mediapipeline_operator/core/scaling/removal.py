@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from mediapipeline_operator.core.scaling import latency, votes
 from mediapipeline_operator.core.scaling.feedforward import expected_arrivals
 from mediapipeline_operator.core.scaling.model import Prediction
+from mediapipeline_operator.core.scaling.queries import GROWTH_SECONDS
 from mediapipeline_operator.core.scaling.reasons import Blocker, DataState
 from mediapipeline_operator.core.scaling.situation import Situation, exceeds
 from mediapipeline_operator.core.scaling.state import stamp
@@ -56,9 +58,16 @@ def predict(reading: Reading) -> Prediction | None:
     situation, left = reading.situation, reading.situation.n - 1
     if left < 1 or reading.data_state in (DataState.STARTING, DataState.STALE, DataState.MISSING):
         return None  # a prediction from nothing would say that nothing is needed
-    load = reading.sessions + expected_arrivals(situation) + situation.spec.autoscaling.sessions.buffer
+    load = reading.sessions + _beyond_now(reading) + situation.spec.autoscaling.sessions.buffer
     busy = [share for pod in situation.reporting if (share := situation.of(pod).busy_share) is not None]
     return Prediction(left, load / (left * reading.capacity), sum(busy) / left if busy else None)
+
+
+def _beyond_now(reading: Reading) -> int:
+    """Sessions that are expected, or that were here two minutes ago: a short dip is no trend, and its end would call
+    the replica back."""
+    fallen = -GROWTH_SECONDS * (reading.situation.signals.sessions_growth_per_second or 0.0)
+    return max(expected_arrivals(reading.situation, reading.sessions), math.floor(fallen))
 
 
 def rollout_freezes(situation: Situation) -> bool:

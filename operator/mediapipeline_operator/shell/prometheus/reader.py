@@ -48,7 +48,7 @@ class PrometheusReader:
         self._settings = settings
         self._executor = ThreadPoolExecutor(settings.parallel, thread_name_prefix="prometheus")
         self._breaker = Breaker(time.monotonic)
-        self._client = _client(settings) if settings.url else None
+        self._client = connect(settings) if settings.url else None
         self._lock = asyncio.Lock()
         self._own = OwnQueries(self._ask_own, time.monotonic)
 
@@ -153,7 +153,8 @@ def _has_own_query(key: Key, spec: MediaPipelineSpec) -> bool:
     return bool(query) and not any(query_errors(query, key.namespace))
 
 
-def _client(settings: ReaderSettings) -> PrometheusConnect:
+def connect(settings: ReaderSettings) -> PrometheusConnect:
+    """A client whose answers are bounded in size and time."""
     session = BoundedSession(
         max_bytes=settings.max_bytes,
         max_seconds=2 * settings.timeout_seconds,

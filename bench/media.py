@@ -89,6 +89,7 @@ class Bench:
         """One session 720p30; CPU time of the whole process for a frame, and the stages of ours."""
         found: dict[str, list[Window]] = {name: [] for name in SYSTEMS}
         cpu: dict[str, list[float]] = {name: [] for name in SYSTEMS}
+        stages: dict[str, float] = {}
         for _ in range(self.plan.repeats):
             for name in random.sample(SYSTEMS, len(SYSTEMS)):
                 async with serving(name) as server, sessions(server, clip_of("720p", codec), 1) as group:
@@ -97,7 +98,7 @@ class Bench:
                     found[name].append(window)
                     frames = (time.time() - began) * 30
                     cpu[name].append((server.cpu_seconds() - before) * 1000 / frames)
-                    stages = await self._stages(server) or (stages if name != OURS else {})
+                    stages = await self._stages(server) or stages
         for percent, target in (("p50", 12.0), ("p95", 25.0), ("p99", None)):
             values = {name: [getattr(window, percent) for window in found[name]] for name in SYSTEMS}
             self.add(f"added latency {percent}, 1 session 720p30 {codec}", "ms", values, target=target)
@@ -107,10 +108,10 @@ class Bench:
         """Mean wall milliseconds a stage; empty for the peers."""
         metrics, found = await server.metrics(), {}
         for stage in STAGES:
-            name = f'mediapod_frame_stage_seconds_{{}}{{stage="{stage}"}}'
-            count = metrics.get(name.format("count"), 0.0)
+            labels = f'{{stage="{stage}"}}'
+            count = metrics.get(f"mediapod_frame_stage_seconds_count{labels}", 0.0)
             if count:
-                found[stage] = metrics[name.format("sum")] / count * 1000
+                found[stage] = metrics[f"mediapod_frame_stage_seconds_sum{labels}"] / count * 1000
         return found
 
     async def forwarding(self) -> None:
@@ -134,6 +135,7 @@ class Bench:
         for size in self.plan.ramp_sizes:
             for codec in self.plan.codecs:
                 limits: dict[str, list[float]] = {}
+                note = ""
                 for name in [one for one in SYSTEMS if one in FIRST_GUESS[size]]:
                     best = await self._ramp(name, size, codec)
                     self.limits[name, size, codec] = best.sessions
@@ -149,13 +151,12 @@ class Bench:
             while 0 < count <= MOST_SESSIONS:
                 await group.resize(count)
                 window = await self._twice(group)
-                if window.passes:
-                    best = window
-                if window.passes != (best.sessions == count) or (not window.passes and best.sessions):
-                    break
+                if not window.passes and best.sessions:
+                    break  # up to here it passed
+                if window.passes and window.sessions < FIRST_GUESS[size][name]:
+                    return window  # down to here it failed
+                best = window if window.passes else best
                 count += 1 if window.passes else -1
-                if not window.passes and best.sessions >= count:
-                    break
         return best
 
     async def _twice(self, group: Sessions) -> Window:
@@ -225,7 +226,9 @@ class Bench:
         self.add("audio echo p95", "ms", {name: [one.p95_milliseconds] for name, one in found.items()})
         after = {name: [one.after_loss_p50_milliseconds] for name, one in found.items()}
         self.add("audio echo p50 from 2 s after one lost packet on", "ms", after, target=40.0)
-        never = {name: [math.inf if one.recovery_seconds is None else one.recovery_seconds] for name, one in found.items()}
+        never = {
+            name: [math.inf if one.recovery_seconds is None else one.recovery_seconds] for name, one in found.items()
+        }
         self.add("audio back below 40 ms after one lost packet", "s", never, target=2.0, note="-: it never was")
 
     async def churn(self) -> None:
@@ -236,7 +239,9 @@ class Bench:
             killed = await churn(server, self.plan.churn_seconds)
             after, took = await settled(server)
             note = describe(before, after)
-        self.add("churn: sessions left", "", {OURS: [float(after.sessions)]}, target=0.0, note=f"{killed} killed; {note}")
+        self.add(
+            "churn: sessions left", "", {OURS: [float(after.sessions)]}, target=0.0, note=f"{killed} killed; {note}"
+        )
         self.add("churn: last killed session's place free after", "s", {OURS: [took]})
         self.add("churn: memory growth", "MB", {OURS: [after.memory_megabytes - before.memory_megabytes]})
         self.add("churn: threads and sockets left", "", {OURS: [float(_left(before, after))]}, target=0.0)

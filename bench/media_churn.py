@@ -41,7 +41,7 @@ async def footprint(server: Server) -> Footprint:
 
 
 async def churn(server: Server, seconds: float, seed: int = 0) -> int:
-    """Start groups of clients for `seconds`, ending them by kill -9 or properly in turn; returns how many were killed."""
+    """Start groups of clients for `seconds` and end them, every other by kill -9; returns how many were killed."""
     order, killed, end = random.Random(seed), 0, time.monotonic() + seconds
     while time.monotonic() < end:
         kill = order.random() < 0.5
@@ -69,7 +69,7 @@ async def churn(server: Server, seconds: float, seed: int = 0) -> int:
 async def settled(server: Server, limit_seconds: float = SETTLE_SECONDS) -> tuple[Footprint, float]:
     """The footprint once no session is left, and how long that took."""
     started = time.monotonic()
-    while (now := await footprint(server)).sessions and time.monotonic() - started < limit_seconds:
+    while (now := await footprint(server)).sessions and time.monotonic() - started < limit_seconds:  # noqa: ASYNC110  asks
         await asyncio.sleep(0.25)
     took = time.monotonic() - started
     await asyncio.sleep(1.0)  # threads end off the loop

@@ -31,8 +31,16 @@ class SessionMeter(FrameMeter, Protocol):
 class SessionRegistry:
     """The sessions of the pod. A session keeps its place until its sockets and threads are released."""
 
-    def __init__(self, admission: Admission, limits: Limits, make_peer: PeerFactory, meter: SessionMeter) -> None:
+    def __init__(
+        self,
+        admission: Admission,
+        limits: Limits,
+        make_peer: PeerFactory,
+        meter: SessionMeter,
+        deadline_seconds: float = float("inf"),
+    ) -> None:
         self.admission = admission
+        self._deadline_seconds = deadline_seconds
         self._limits, self._make_peer, self._meter = limits, make_peer, meter
         self._sessions: dict[str, Session] = {}
         self._empty = asyncio.Event()
@@ -54,9 +62,15 @@ class SessionRegistry:
         """Sessions that hold a place and are not connected: being answered, connecting, or being closed."""
         return len(self._sessions) - self.active
 
+    def missed_share(self) -> float:
+        """The share of the frames of the last seconds that did not come back processed in time, all sessions."""
+        recent = [session.ledger.summary() for session in self._sessions.values()]
+        received = sum(one.received_per_second for one in recent)
+        return sum(one.missed_share * one.received_per_second for one in recent) / received if received else 0.0
+
     async def open(self, offer: Offer) -> tuple[Session, str]:
         """Admit a session and answer its offer; returns it and the SDP. Raises Refused, InvalidOffer, NoMediaPort."""
-        self.admission.admit(len(self._sessions))
+        self.admission.admit(len(self._sessions), self.missed_share)
         session = self._create()
         answer = await session.open(offer)
         log.info("session opened", session=session.id, sessions=len(self._sessions), capacity=self.admission.capacity)
@@ -94,7 +108,8 @@ class SessionRegistry:
 
     def _create(self) -> Session:
         session_id = secrets.token_hex(16)
-        session = Session(session_id, FrameLedger(self._meter), self._make_peer, self._limits, self._ended)
+        ledger = FrameLedger(self._meter, self._deadline_seconds)
+        session = Session(session_id, ledger, self._make_peer, self._limits, self._ended)
         self._sessions[session_id] = session
         self._empty.clear()
         self._arrival.set()

@@ -32,19 +32,20 @@ class Footprint:
 
 async def footprint(server: Server) -> Footprint:
     """Look at the process and, for the mediapod, at its sessions."""
+    memory, threads, sockets = round(server.memory_megabytes(), 1), server.threads(), server.sockets()
     held = 0
     if server.admin_url:
         async with httpx.AsyncClient() as http:
             listing = (await http.get(f"{server.admin_url}/sessions", timeout=10)).json()
         held = listing["active"] + listing["pending"]
-    return Footprint(round(server.memory_megabytes(), 1), server.threads(), server.sockets(), held)
+    return Footprint(memory, threads, sockets, held)
 
 
 async def churn(server: Server, seconds: float, seed: int = 0) -> int:
     """Start groups of clients for `seconds` and end them, every other by kill -9; returns how many were killed."""
-    order, killed, end = random.Random(seed), 0, time.monotonic() + seconds
+    order, kill, killed, end = random.Random(seed), False, 0, time.monotonic() + seconds
     while time.monotonic() < end:
-        kill = order.random() < 0.5
+        kill = not kill
         process = await asyncio.create_subprocess_exec(
             "taskset",
             "-c",

@@ -110,7 +110,7 @@ class Settings(BaseSettings):
         description="A pipeline that changes nothing sends encoded frames back without decoding them.",
     )
     admission_loop_lag_milliseconds: float = Field(
-        150,
+        250,
         ge=0,
         le=10_000,
         validation_alias="MEDIAPOD_ADMISSION_LOOP_LAG_MILLISECONDS",

@@ -105,6 +105,8 @@ class VideoPath:
             self._task.cancel()
             await asyncio.wait([self._task], timeout=JOIN_SECONDS)
         await self._loop.run_in_executor(self._encode_pool, self._decoder.join, JOIN_SECONDS)
+        # Tens of megabytes that libav holds for a 720p session; what refers to this path may take long to be collected.
+        self._encoder = self._packer = None
 
     @property
     def frame_rate_cap(self) -> float | None:

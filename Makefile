@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEVICE ?= Simulated
 PYTEST := $(BIN)/python -m pytest -q
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-controls test test-fast lint generate bench-effects clean
+.PHONY: help demo demo-controls test test-fast lint generate bench-effects bench-media bench-glass soak-media clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -49,6 +49,18 @@ generate: $(VENV)/test.stamp ## Writes what is generated: crds/, install.yaml, e
 
 bench-effects: $(VENV)/test.stamp ## Milliseconds a frame by effect: OpenCV, torch, and naive torch
 	@$(BIN)/python bench/effects.py
+
+# --- media path ---
+bench-media: $(VENV)/test.stamp ## The media path against stock aiortc: latency, sessions a core, overload, loss. QUICK=1: 2 minutes
+	@$(BIN)/python bench/media.py $(if $(QUICK),--quick)
+
+bench-glass: $(VENV)/test.stamp ## Camera to canvas in headless Chromium, against stock aiortc
+	@tools/install-chromium
+	@$(BIN)/python bench/glass_to_glass.py
+
+soak-media: $(VENV)/test.stamp ## Clients come and go, half of them killed; memory, threads, sockets flat. MINUTES=30
+	@$(BIN)/python bench/soak_media.py $(if $(MINUTES),--minutes $(MINUTES))
+# --- end of media path ---
 
 clean: ## Removes the virtual environment and build/
 	rm -rf $(VENV) build

@@ -50,7 +50,7 @@ async def test_a_datagram_is_as_old_as_it_is_although_the_loop_was_busy():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sent = time.monotonic()
         sender.sendto(b"hello", address)
-        time.sleep(0.2)  # the loop is stuck
+        time.sleep(0.2)  # noqa: ASYNC251  the loop is to be stuck
         for _ in range(50):
             if recorder.datagrams:
                 break

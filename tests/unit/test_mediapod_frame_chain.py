@@ -1,4 +1,4 @@
-"""Queues of encoded frames: they drop to the next keyframe, and unchanged pictures take the short cut while they can."""
+"""Queues of encoded frames drop to the next keyframe; unchanged pictures take the short cut while they can."""
 
 import asyncio
 import contextlib

@@ -12,6 +12,7 @@ import structlog
 from mediapod.frames.ledger import FrameLedger, FrameMeter
 from mediapod.rtc.offer import Offer
 from mediapod.session.admission import Admission
+from mediapod.session.memory import MemoryReturn
 from mediapod.session.session import PeerFactory, Session
 from mediapod.session.state import EndReason, Limits, State
 
@@ -43,6 +44,7 @@ class SessionRegistry:
         self._deadline_seconds = deadline_seconds
         self._limits, self._make_peer, self._meter = limits, make_peer, meter
         self._sessions: dict[str, Session] = {}
+        self._memory = MemoryReturn()
         self._empty = asyncio.Event()
         self._empty.set()
         self._arrival = asyncio.Event()
@@ -105,6 +107,7 @@ class SessionRegistry:
         for session in self.sessions:
             session.end(EndReason.SHUTDOWN)
         await self.wait_empty(CLOSE_SECONDS)
+        self._memory.cancel()
 
     def _create(self) -> Session:
         session_id = secrets.token_hex(16)
@@ -118,6 +121,7 @@ class SessionRegistry:
     def _ended(self, session: Session, reason: EndReason) -> None:
         self._sessions.pop(session.id, None)
         self._meter.session_ended(reason)
+        self._memory.soon()
         if not self._sessions:
             self._empty.set()
 

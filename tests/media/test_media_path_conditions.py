@@ -13,8 +13,6 @@ from mediapod.rtc.encoders import X264Encoder
 
 pytestmark = pytest.mark.media
 
-FORWARDED = [True, False]
-
 
 def lose(client, every: int) -> set[int]:
     """Lose one RTP packet in `every` on the way to the service, retransmissions too; returns the frames it hit."""
@@ -52,8 +50,9 @@ async def session_report(server) -> dict[str, object]:
         return (await http.get(f"{server.admin_url}/sessions")).json()["sessions"][0]
 
 
-@pytest.mark.parametrize("forward", FORWARDED)
-@pytest.mark.parametrize(("codec", "every"), [("H264", 100), ("VP8", 33), ("H264", 20)])
+@pytest.mark.parametrize(
+    ("codec", "every", "forward"), [("H264", 40, False), ("VP8", 33, True), ("VP8", 33, False), ("H264", 20, False)]
+)
 async def test_lost_packets_are_asked_for_again_and_the_picture_goes_on(serve, codec, every, forward):
     server = await serve(MEDIAPOD_FORWARD_UNCHANGED=forward)
     client = server.client(codec, 640, 360, 25)
@@ -67,8 +66,7 @@ async def test_lost_packets_are_asked_for_again_and_the_picture_goes_on(serve, c
     await server.settle()
 
 
-@pytest.mark.parametrize("forward", FORWARDED)
-@pytest.mark.parametrize("codec", ["H264", "VP8"])
+@pytest.mark.parametrize(("codec", "forward"), [("H264", False), ("VP8", False), ("H264", True)])
 async def test_the_size_may_change_in_mid_stream(serve, eventually, codec, forward):
     server = await serve(MEDIAPOD_FORWARD_UNCHANGED=forward)
     client = server.client(codec, 320, 240, 20)
@@ -189,7 +187,7 @@ async def test_a_killed_client_gives_its_place_back_within_seconds(serve, eventu
     client.vanish()
     gone = time.monotonic()
     await eventually(lambda: not server.mediapod.registry.sessions, 20)
-    assert time.monotonic() - gone < 12  # consent alone takes 25 to 30 s
+    assert time.monotonic() - gone < 15  # consent alone takes 25 to 30 s
     assert server.metric("mediapod_sessions_ended_total", reason="PeerLost") == 1
     await server.settle()
 
@@ -200,9 +198,9 @@ async def test_a_client_that_mutes_its_camera_keeps_its_place(serve):
     await client.connect()
     await client.wait_for(10)
     client.connection.getTransceivers()[0].sender.replaceTrack(None)
-    await asyncio.sleep(12.5)
+    await asyncio.sleep(10)
     (session,) = server.mediapod.registry.sessions
-    assert session.report().silentSeconds < 10
+    assert session.report().silentSeconds < 8
 
 
 async def test_a_loaded_pod_lets_nobody_in_but_the_first(serve):

@@ -37,7 +37,7 @@ from aiortc.rtcrtpsender import RTCEncodedFrame
 from aiortc.rtcrtptransceiver import RTCRtpTransceiver
 from aiortc.rtp import HeaderExtensions, RtpPacket, pack_header_extensions
 
-from mediapod.rtc.datagrams import TimedDatagram, is_gone
+from mediapod.rtc.datagrams import TimedDatagram
 from mediapod.rtc.repair import Retransmissions
 
 SUPPORTED = {"aiortc": "1.16.", "aioice": "0.13."}
@@ -132,17 +132,12 @@ class GuardedProtocol(StunProtocol):
     authenticated.
 
     Without this, anybody who can reach the port can feed the DTLS handshake (the ClientHello race). Notes when the peer
-    was heard last, and whether the network has said since that nobody listens there (ICMP; a hint, it can be forged).
+    was heard last.
     """
 
     def __init__(self, receiver: Connection) -> None:
         super().__init__(receiver)
         self.last_heard = time.monotonic()
-        self.gone = False
-
-    def error_received(self, exc: Exception) -> None:
-        """Note a socket error."""
-        self.gone = self.gone or is_gone(exc)
 
     def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
         """Filter one datagram. STUN is authenticated by aioice itself."""
@@ -151,15 +146,12 @@ class GuardedProtocol(StunProtocol):
         address = (addr[0], addr[1])
         if data[0] in STUN_FIRST_BYTES:
             if self._is_peer(address):
-                self._heard()
+                self.last_heard = time.monotonic()
             super().datagram_received(data, addr)
         elif self._is_peer(address) and self._has_room():
-            self._heard()
+            self.last_heard = time.monotonic()
             # What aioice does after it has failed to read the datagram as STUN, which costs more than all of this.
             self.receiver.data_received(cast("bytes", data), self.local_candidate.component)
-
-    def _heard(self) -> None:
-        self.last_heard, self.gone = time.monotonic(), False
 
     def _is_peer(self, address: tuple[str, int]) -> bool:
         nominated = self.receiver._nominated.get(self.local_candidate.component)
@@ -260,13 +252,11 @@ def open_sockets_with(peer: RTCPeerConnection, open_sockets: OpenSockets) -> Non
         connection.get_component_candidates = component_candidates  # type: ignore[method-assign]
 
 
-def last_contact(peer: RTCPeerConnection) -> tuple[float, bool]:
-    """When anything was heard from the peer, in time.monotonic() seconds, and whether the network says it is gone."""
+def last_contact(peer: RTCPeerConnection) -> float:
+    """When anything at all was heard from the peer, in time.monotonic() seconds."""
     transports = {transceiver.receiver.transport.transport for transceiver in peer.getTransceivers()}
     sockets = [one for transport in transports for one in transport._connection._protocols]
-    guarded = [one for one in sockets if isinstance(one, GuardedProtocol)]
-    heard = max((one.last_heard for one in guarded), default=0.0)
-    return heard, bool(guarded) and any(one.gone for one in guarded if one.last_heard == heard)
+    return max((one.last_heard for one in sockets if isinstance(one, GuardedProtocol)), default=0.0)
 
 
 def round_trip_seconds(sender: RTCRtpSender) -> float | None:

@@ -8,7 +8,6 @@ the metrics and makes frames late instead of looking young.
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 import struct
 import time
@@ -21,8 +20,6 @@ ANCILLARY_BYTES = socket.CMSG_SPACE(TIMESPEC.size)
 DATAGRAM_BYTES = 2048  # more than any path of WebRTC carries
 BURST_DATAGRAMS = 64  # read in one go; then others have their turn
 OLDEST_SECONDS = 5.0  # beyond it the wall clock was set, not the datagram delayed
-GONE = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH})
-IP_RECVERR = 11  # <linux/in.h>: report ICMP errors of an unconnected socket
 
 
 class TimedDatagram(bytes):
@@ -44,7 +41,6 @@ class MediaSocket(asyncio.DatagramTransport):
         self._closing = False
         bound.setblocking(False)
         bound.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        bound.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
         loop.add_reader(bound.fileno(), self._readable)
         loop.call_soon(protocol.connection_made, self)
 
@@ -107,11 +103,6 @@ def arrival_of(ancillary: list[tuple[int, int, bytes]], offset: float, now: floa
             arrived = float(seconds) + nanoseconds / 1e9 + offset
             return arrived if now - OLDEST_SECONDS < arrived <= now else now
     return now
-
-
-def is_gone(error: Exception) -> bool:
-    """Whether a socket error says that nobody listens at the other end (any more)."""
-    return isinstance(error, OSError) and error.errno in GONE
 
 
 def open_media_socket(

@@ -37,8 +37,7 @@ from mediapod.rtc.video import FramePolicy, VideoPath
 log = structlog.get_logger(__name__)
 
 CLOSE_SECONDS = 5.0
-SILENT_SECONDS = 10.0  # a living peer answers our consent checks, at most 6 s apart, also when it is muted
-UNREACHABLE_SECONDS = 2.0  # the same, when the network has said that nobody listens there
+SILENT_SECONDS = 8.0  # a living peer answers our consent checks, at most 6 s apart, also when it is muted
 PREFERENCE = {"video": ("video/H264", "video/VP8"), "audio": ("audio/opus",)}
 NEGOTIATION_ERRORS = (OperationError, InvalidAccessError, InvalidStateError, ValueError, AssertionError, KeyError)
 
@@ -109,14 +108,13 @@ class Peer:
             bits_per_second_limit=self._video.target_bitrate or None,
             round_trip_seconds=compat.round_trip_seconds(sender) if sender is not None else None,
             audio_packets_lost=self._audio.packets_lost,
-            silent_seconds=time.monotonic() - compat.last_contact(self._connection)[0],
+            silent_seconds=time.monotonic() - compat.last_contact(self._connection),
         )
 
     @property
     def is_lost(self) -> bool:
         """Whether the peer has gone without a word: nothing at all was heard for too long, neither media nor ICE."""
-        heard, gone = compat.last_contact(self._connection)
-        return time.monotonic() - heard > (UNREACHABLE_SECONDS if gone else SILENT_SECONDS)
+        return time.monotonic() - compat.last_contact(self._connection) > SILENT_SECONDS
 
     async def answer(self, offer: Offer) -> str:
         """Answer a checked offer and start; returns the SDP with all candidates. Raises InvalidOffer, NoMediaPort."""

@@ -50,18 +50,19 @@ async def session_report(server) -> dict[str, object]:
         return (await http.get(f"{server.admin_url}/sessions")).json()["sessions"][0]
 
 
-@pytest.mark.parametrize(
-    ("codec", "every", "forward"), [("H264", 40, False), ("VP8", 33, True), ("VP8", 33, False), ("H264", 20, False)]
-)
-async def test_lost_packets_are_asked_for_again_and_the_picture_goes_on(serve, codec, every, forward):
+@pytest.mark.parametrize(("codec", "forward"), [("H264", False), ("VP8", False), ("VP8", True)])
+async def test_lost_packets_are_asked_for_again_and_the_picture_goes_on(serve, eventually, codec, forward):
     server = await serve(MEDIAPOD_FORWARD_UNCHANGED=forward)
-    client = server.client(codec, 640, 360, 25)
-    hit = lose(client, every)
+    client = server.client(codec, 640, 360, 30)
+    hit = lose(client, 20)
     await client.connect()
-    await client.wait_for(75, timeout=25)
-    offset = client.timestamp_offset()
-    repaired = hit & {(stamp - offset) % 2**32 for stamp in client.returned}
-    assert repaired, f"{len(hit)} frames lost a packet, none came back"
+    await eventually(lambda: len(hit) >= 10 and len(client.returned) >= 60, 25, lambda: f"{len(hit)} frames hit")
+    sent, received = (
+        client.connection.getTransceivers()[0].sender.track._count,
+        server.metric("mediapod_frames_received_total"),
+    )
+    # Without retransmission every frame that was hit is missing; some are given up, the newest ones are under way.
+    assert received >= sent - 0.6 * len(hit) - 2, f"{received} of {sent} received, {len(hit)} lost a packet"
     await client.close()
     await server.settle()
 

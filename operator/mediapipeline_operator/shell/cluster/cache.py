@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mediapipeline_operator.core.model import ChildState, PodState
-from mediapipeline_operator.core.observed import child_state, pod_state
+from mediapipeline_operator.core.observed import child_state, pod_state, rollout_in_progress
 from mediapipeline_operator.shell.clock import Clock
 from mediapipeline_operator.shell.cluster.informer import Informer
-from mediapipeline_operator.shell.cluster.kinds import CHILD_KINDS, POD
+from mediapipeline_operator.shell.cluster.kinds import CHILD_KINDS, DEPLOYMENT, POD
 from mediapipeline_operator.shell.cluster.store import PipelineName, Store
 from mediapipeline_operator.shell.cluster.transport import Transport
 
@@ -27,21 +27,18 @@ class ClusterCache:
         on_change: Callable[[set[PipelineName]], None],
         on_availability: Callable[[], None],
         clock: Clock,
+        resync_seconds: float,
     ) -> None:
         self._children: dict[str, Store[ChildState]] = {kind.name: Store() for kind in CHILD_KINDS}
         self._pods: Store[PodState] = Store()
         scopes = tuple(namespaces) or (None,)
         self._informers: list[Informer[ChildState] | Informer[PodState]] = []
+        told = (on_change, on_availability, clock, resync_seconds)
         for scope in scopes:
             self._informers += [
-                Informer(
-                    transport, kind, scope, self._children[kind.name], child_state, on_change, on_availability, clock
-                )
-                for kind in CHILD_KINDS
+                Informer(transport, kind, scope, self._children[kind.name], child_state, *told) for kind in CHILD_KINDS
             ]
-            self._informers.append(
-                Informer(transport, POD, scope, self._pods, pod_state, on_change, on_availability, clock)
-            )
+            self._informers.append(Informer(transport, POD, scope, self._pods, pod_state, *told))
 
     async def run(self) -> None:
         """Keeps all caches current until cancelled."""
@@ -66,6 +63,14 @@ class ClusterCache:
     def pods(self, namespace: str, pipeline: str) -> tuple[PodState, ...]:
         """The pipeline's pods."""
         return self._pods.of_pipeline(namespace, pipeline)
+
+    def rolling_out(self) -> tuple[PipelineName, ...]:
+        """Pipelines whose Deployments replace pods, or are about to."""
+        return tuple(
+            (child.namespace, child.pipeline)
+            for child in self._children[DEPLOYMENT.name].all()
+            if child.deployment is not None and rollout_in_progress(child.deployment, child.deployment.generation)
+        )
 
     def learn_child(self, obj: Mapping[str, Any]) -> ChildState:
         """Takes the answer to a read or write of ours over at once, without waiting for the watch."""

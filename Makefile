@@ -8,7 +8,8 @@ DEVICE ?= Simulated
 PYTEST := $(BIN)/python -m pytest -q
 FAST_TESTS := tests/unit tests/property tests/golden
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-controls test test-fast soak lint generate bench-effects bench-operator bench-autoscaler clean
+.PHONY: help demo demo-controls test test-fast soak soak-media lint generate bench-effects bench-operator bench-autoscaler \
+	bench-media bench-glass bench-placement clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -57,6 +58,19 @@ bench-effects: $(VENV)/test.stamp ## Milliseconds a frame by effect: OpenCV, tor
 
 bench-autoscaler: $(VENV)/test.stamp ## Our scaling law against HPA, KEDA, KPA and others on one simulated load; FULL=1: 30 seeds
 	@$(BIN)/python bench/autoscaler.py
+
+bench-media: $(VENV)/test.stamp ## The media path against stock aiortc: latency, sessions a core, overload, loss. QUICK=1: 2 minutes
+	@$(BIN)/python bench/media.py $(if $(QUICK),--quick)
+
+bench-glass: $(VENV)/test.stamp ## Camera to canvas in headless Chromium, against stock aiortc
+	@tools/install-chromium
+	@$(BIN)/python bench/glass_to_glass.py
+
+soak-media: $(VENV)/test.stamp ## Clients come and go, half of them killed; memory, threads, sockets flat. MINUTES=30
+	@$(BIN)/python bench/soak_media.py $(if $(MINUTES),--minutes $(MINUTES))
+
+bench-placement: $(VENV)/test.stamp ## Where sessions land: placed by the pods against at random
+	@$(BIN)/python bench/placement.py
 
 bench-operator: $(VENV)/test.stamp ## 500, 2,000 and 5,000 pipelines on a real API server, beside a plain kopf operator (an hour)
 	@$(BIN)/python bench/operator_scale.py $(if $(SIZES),--sizes $(SIZES)) $(if $(SHORT),--sizes 100 --seconds 5 --tick-seconds 2)

@@ -16,6 +16,7 @@ from mediapod.api.limits import OFFERS_AT_ONCE, OFFERS_PER_SECOND, TokenBucket
 from mediapod.api.server import HttpServer
 from mediapod.api.webrtc import Signalling
 from mediapod.engine import Engine, StageSpec, build_engine
+from mediapod.engine.stages import build_stages
 from mediapod.frames.ledger import FrameLedger
 from mediapod.observability.metrics import Metrics
 from mediapod.observability.watchdog import LoopWatchdog
@@ -23,7 +24,7 @@ from mediapod.rtc import compat
 from mediapod.rtc.ice import MediaAddress
 from mediapod.rtc.peer import Peer
 from mediapod.rtc.video import FramePolicy, LatePolicy
-from mediapod.session.admission import Admission
+from mediapod.session.admission import Admission, Headroom
 from mediapod.session.registry import SessionRegistry
 from mediapod.session.state import Limits
 from mediapod.settings import Settings
@@ -31,6 +32,7 @@ from mediapod.settings import Settings
 log = structlog.get_logger(__name__)
 
 SIMULATED = "cuda-simulated"
+SIMULATED_DEVICE = "Simulated"
 GRACE_MARGIN_SECONDS = 5.0
 
 
@@ -45,10 +47,11 @@ class Mediapod:
         self.metrics = Metrics()
         self.engine = engine or _engine(settings, self.metrics.device_fallback)
         self._encode_pool = ThreadPoolExecutor(settings.workers + 1, thread_name_prefix="mediapod-encode")
-        self.registry = SessionRegistry(
-            Admission(settings.max_sessions), _limits(settings), self._make_peer, self.metrics
-        )
+        self._forward = settings.forward_unchanged and engine is None and changes_nothing(settings)
         self._watchdog = LoopWatchdog(self.metrics.loop_lag)
+        admission = Admission(settings.max_sessions, _headroom(settings), self._watchdog.recent_lag_seconds)
+        deadline_seconds = settings.frame_deadline_milliseconds / 1000
+        self.registry = SessionRegistry(admission, _limits(settings), self._make_peer, self.metrics, deadline_seconds)
         self._publish_metrics()
         token = settings.token.get_secret_value() if settings.token else None
         signalling = Signalling(self.registry, self.metrics, TokenBucket(OFFERS_PER_SECOND, OFFERS_AT_ONCE), token)
@@ -112,7 +115,8 @@ class Mediapod:
 
     def _make_peer(self, ledger: FrameLedger, on_state: Callable[[str], None]) -> Peer:
         settings = self.settings
-        policy = FramePolicy(settings.frame_deadline_milliseconds / 1000, LatePolicy(settings.late_policy))
+        deadline_seconds = settings.frame_deadline_milliseconds / 1000
+        policy = FramePolicy(deadline_seconds, LatePolicy(settings.late_policy), self._forward)
         address = MediaAddress(settings.address, settings.media_ports, tuple(settings.advertised_addresses))
         return Peer(self.engine, policy, ledger, self._encode_pool, address, on_state)
 
@@ -128,10 +132,31 @@ class Mediapod:
         self.metrics.device_busy(self.engine.busy_seconds)
 
 
+def changes_nothing(settings: Settings) -> bool:
+    """Whether pictures leave as they came, so that nobody need decode them. A simulated device always has work to do:
+    its time is what is simulated. Raises InvalidStages.
+    """
+    return settings.effective_device != SIMULATED_DEVICE and all(
+        stage.effect.is_identity for stage in build_stages(_stage_specs(settings))
+    )
+
+
+def _stage_specs(settings: Settings) -> list[StageSpec]:
+    return [StageSpec(stage.name, stage.effect, stage.parameters) for stage in settings.stages]
+
+
+def _headroom(settings: Settings) -> Headroom:
+    return Headroom(
+        settings.admission_loop_lag_milliseconds / 1000 or None, settings.admission_missed_percent / 100 or None
+    )
+
+
 def _engine(settings: Settings, on_fallback: Callable[[str], None]) -> Engine:
-    stages = [StageSpec(stage.name, stage.effect, stage.parameters) for stage in settings.stages]
     return build_engine(
-        stages, settings.effective_device, service_time_seconds=settings.service_time_seconds, on_fallback=on_fallback
+        _stage_specs(settings),
+        settings.effective_device,
+        service_time_seconds=settings.service_time_seconds,
+        on_fallback=on_fallback,
     )
 
 

@@ -104,6 +104,26 @@ class Settings(BaseSettings):
         description="terminationGracePeriodSeconds; SIGTERM drains until 5 s before its end.",
     )
 
+    forward_unchanged: bool = Field(
+        True,
+        validation_alias="MEDIAPOD_FORWARD_UNCHANGED",
+        description="A pipeline that changes nothing sends encoded frames back without decoding them.",
+    )
+    admission_loop_lag_milliseconds: float = Field(
+        250,
+        ge=0,
+        le=10_000,
+        validation_alias="MEDIAPOD_ADMISSION_LOOP_LAG_MILLISECONDS",
+        description="No further session while the event loop runs later than this (median of 3 s). 0: not looked at.",
+    )
+    admission_missed_percent: float = Field(
+        0,
+        ge=0,
+        le=100,
+        validation_alias="MEDIAPOD_ADMISSION_MISSED_PERCENT",
+        description="No further session while more of the frames are missed than this. 0: not looked at.",
+    )
+
     device: Literal["Auto", "GPU", "CPU", "Simulated"] = Field(
         "Auto",
         validation_alias="MEDIAPOD_DEVICE",

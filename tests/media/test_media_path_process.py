@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator
 
 import httpx
@@ -64,7 +65,12 @@ async def _ready_line(running: asyncio.subprocess.Process) -> dict[str, object]:
 async def test_an_idle_process_exits_at_once_on_sigterm(launch):
     process = await launch()
     process.terminate()
+    assert process.running.stdout is not None
+    stopped = 0.0
+    while line := await asyncio.wait_for(process.running.stdout.readline(), 20):
+        stopped = time.monotonic() if json.loads(line)["event"] == "mediapod stopped" else stopped
     assert await asyncio.wait_for(process.running.wait(), 20) == 0
+    assert 0 < time.monotonic() - stopped < 1  # nothing goes on after the last line
 
 
 async def test_sigterm_drains_and_the_process_exits_when_its_last_session_has_ended(launch, connect_to):

@@ -31,6 +31,17 @@ def decode_threads() -> int:
     return sum(thread.name == "mediapod-decode" for thread in threading.enumerate())
 
 
+def ours() -> set[asyncio.Task[object]]:
+    """All tasks but the consent checks of stock clients that were closed while they connected: aioice forgets those."""
+
+    def is_of_a_client(task: asyncio.Task[object]) -> bool:
+        frame = getattr(task.get_coro(), "cr_frame", None)
+        owner = frame.f_locals.get("self") if frame is not None else None
+        return "query_consent" in repr(task.get_coro()) and bool(getattr(owner, "ice_controlling", False))
+
+    return {task for task in asyncio.all_tasks() if not is_of_a_client(task)}
+
+
 async def test_a_full_pod_says_503_with_retry_after_and_stays_ready(serve, eventually):
     server = await serve(MAX_SESSIONS_PER_POD=1)
     first, second = server.client(), server.client()
@@ -128,8 +139,8 @@ async def test_churn_leaves_no_task_thread_or_socket_and_a_balanced_account(serv
     gc.collect()
     await eventually(lambda: decode_threads() == 0, 5, lambda: f"{decode_threads()} decoder threads")
     await eventually(lambda: open_sockets() <= sockets, 10, lambda: f"{open_sockets()} sockets, {sockets} before")
-    names = lambda: sorted(task.get_name() + repr(task.get_coro()) for task in asyncio.all_tasks())  # noqa: E731
-    await eventually(lambda: len(asyncio.all_tasks()) <= tasks + 1, 5, lambda: "\n".join(names()))
+    names = lambda: sorted(task.get_name() + repr(task.get_coro()) for task in ours())  # noqa: E731
+    await eventually(lambda: len(ours()) <= tasks + 1, 5, lambda: "\n".join(names()))
 
 
 async def test_datagrams_from_strangers_do_not_disturb_a_session(serve):

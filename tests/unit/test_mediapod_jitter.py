@@ -127,3 +127,17 @@ def test_timestamps_unwrap_and_keep_their_differences(start):
     unwrapper = TimestampUnwrapper()
     raw = [(start + step) % 2**32 for step in (0, 3000, 6001, 5000, 9000)]
     assert [unwrapper.unwrap(value) for value in raw] == [0, 3000, 6001, 5000, 9000]
+
+
+def test_a_whole_frame_behind_a_hole_is_kept_when_its_start_is_known():
+    for known in (True, False):
+        buffer, stream = MarkerJitterBuffer(), packets([2, 2, 2])
+        starts = {0, 2, 4} if known else set()
+        out: list[int] = []
+        for index, packet in enumerate(stream):
+            if index == 1:  # the end of the first frame is lost for good
+                continue
+            frames = buffer.add(packet, b"x", float(index), lambda index=index, starts=starts: index in starts)
+            out += [frame.timestamp for frame in frames]
+        assert out == ([3000, 6000] if known else [6000])
+        assert buffer.lost

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mediapod.session.admission import Admission, Draining, Full, Starting
+from mediapod.session.admission import RETRY_AFTER_SECONDS, Admission, Draining, Full, Headroom, Overloaded, Starting
 from mediapod.session.state import EndReason, Limits, SessionState, State
 
 LIMITS = Limits(connect_seconds=30, idle_seconds=300, maximum_seconds=1000)
@@ -90,3 +90,32 @@ def test_draining_refuses_even_an_empty_pod_until_it_is_undone():
         admission.admit(0)
     admission.draining = False
     admission.admit(0)
+
+
+def started(headroom: Headroom, lag: float = 0.0) -> Admission:
+    admission = Admission(10, headroom, lambda: lag)
+    admission.started = True
+    return admission
+
+
+def test_a_busy_event_loop_closes_the_door_but_for_the_first_session():
+    admission = started(Headroom(loop_lag_seconds=0.1), lag=0.15)
+    admission.admit(0)
+    with pytest.raises(Overloaded, match="150 ms late"):
+        admission.admit(1)
+    started(Headroom(loop_lag_seconds=0.1), lag=0.05).admit(9)
+
+
+def test_missed_frames_close_the_door_when_wanted():
+    admission = started(Headroom(missed_share=0.2))
+    admission.admit(3, lambda: 0.1)
+    with pytest.raises(Overloaded, match=r"30\.0% of the frames"):
+        admission.admit(3, lambda: 0.3)
+
+
+def test_headroom_can_be_switched_off():
+    started(Headroom(), lag=9.0).admit(9, lambda: 1.0)
+
+
+def test_a_draining_pod_sends_clients_on_sooner_than_a_full_one():
+    assert 0 < Draining("").retry_after_seconds < Full("").retry_after_seconds == RETRY_AFTER_SECONDS

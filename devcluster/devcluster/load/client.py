@@ -40,7 +40,10 @@ _KEYFRAME_WISH_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class ClientSettings:
-    """How a client behaves. host_addresses: local addresses for media; empty: 127.0.0.1 for a service in 127/8."""
+    """How a client behaves. host_addresses: local addresses for media; empty: 127.0.0.1 for a service in 127/8.
+
+    lose_every: every so many RTP packets one is lost, on the way there and on the way back; 0: none.
+    """
 
     service_url: str
     stages: tuple[Mapping[str, Any], ...] = ()
@@ -49,6 +52,7 @@ class ClientSettings:
     offer_timeout_seconds: float = 10.0
     retry_seconds: float = 60.0
     connect_timeout_seconds: float = 20.0
+    lose_every: int = 0
 
     def addresses(self) -> tuple[str, ...]:
         """The local media addresses; empty leaves the choice to ICE."""
@@ -236,6 +240,8 @@ class LoadClient:
         if addresses := self._settings.addresses():
             compat.use_host_addresses(peer, addresses)
         compat.tap_receiver(transceiver.receiver, self._packet_seen, self._frame_seen, self._stream_ended)
+        if self._settings.lose_every:
+            compat.lose_packets(transceiver, self._settings.lose_every)
         compat.tap_keyframe_requests(transceiver.sender, self._keyframe_wanted)
         self._ask_keyframe = compat.keyframe_requester(transceiver.receiver)
         connected: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -7,11 +7,13 @@ What is bent and why:
   "ended" lets the stock thread return at once and hands complete encoded frames to us.
 - Consent checks: aioice sees that the other side is gone after 6 missed checks of 5 s and more; a short run needs
   to know sooner.
+- Losses: packets can be left out on the way to and from the transport, by counting, so that runs are alike.
 - Keyframe requests (PLI, FIR) reach a pre-encoded clip, which answers by jumping to its next keyframe.
 `self_test` fails loudly when a new version no longer has these names.
 """
 
 import asyncio
+import itertools
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -19,12 +21,14 @@ from typing import Any
 
 import aioice.ice
 import aiortc.rtcrtpreceiver
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpReceiver, RTCRtpSender
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver
 
 PacketSeen = Callable[[int, bool], None]
 """(RTP timestamp, marker bit) of each packet received."""
 FrameSeen = Callable[[bytes, int], None]
 """(encoded frame, RTP timestamp) of each frame that the jitter buffer completed: one frame after its last packet."""
+
+_RTCP_SECOND_BYTES = range(192, 224)  # RFC 5761 section 4
 
 _DECODER_QUEUE = "_RTCRtpReceiver__decoder_queue"
 _TIMESTAMP_MAPPER = "_RTCRtpReceiver__timestamp_mapper"
@@ -89,6 +93,24 @@ def tap_receiver(
     _replace(receiver, "_handle_rtp_packet", handle)
     _replace(receiver, _DECODER_QUEUE, _FrameSink(frame_seen, ended))
     _replace(receiver, _TIMESTAMP_MAPPER, _SameTimestamp())
+
+
+def lose_packets(transceiver: RTCRtpTransceiver, every: int) -> None:
+    """Lose one RTP packet in `every`, separately in both directions, retransmissions too. Call after tap_receiver."""
+    transport, receiver = transceiver.sender.transport, transceiver.receiver
+    send, handle = transport._send_rtp, receiver._handle_rtp_packet  # noqa: SLF001  see above
+    sent, received = itertools.count(1), itertools.count(1)
+
+    async def send_most(data: bytes) -> None:
+        if data[1] in _RTCP_SECOND_BYTES or next(sent) % every:
+            await send(data)
+
+    async def handle_most(packet: Any, arrival_time_ms: int) -> None:
+        if next(received) % every:
+            await handle(packet, arrival_time_ms=arrival_time_ms)
+
+    _replace(transport, "_send_rtp", send_most)
+    _replace(receiver, "_handle_rtp_packet", handle_most)
 
 
 def tap_keyframe_requests(sender: RTCRtpSender, requested: Callable[[], None]) -> None:

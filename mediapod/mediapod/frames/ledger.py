@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from mediapod.frames.recent import Outcome, RecentFrames, Summary
+
 
 class Result(StrEnum):
     """How a received frame ended. The sum over all results is the number of received frames."""
@@ -21,6 +23,10 @@ class Result(StrEnum):
     BYPASSED = "bypassed"  # past its deadline, sent unprocessed
     SHED = "shed"  # skipped by the adaptive frame rate
     ERROR = "error"  # the decoder, the effect or the encoder failed
+
+
+SENT = frozenset({Result.OK, Result.BYPASSED, Result.ERROR})
+OUTCOMES = {Result.SHED: Outcome.SHED, Result.ERROR: Outcome.OTHER}
 
 
 class Stage(StrEnum):
@@ -83,8 +89,10 @@ class Ticket:
 class FrameLedger:
     """The frames of one session: what arrived, what is under way, how each ended."""
 
-    def __init__(self, meter: FrameMeter) -> None:
+    def __init__(self, meter: FrameMeter, deadline_seconds: float = float("inf")) -> None:
         self.meter = meter
+        self._deadline_seconds = deadline_seconds
+        self._recent = RecentFrames()
         self.received = 0
         self.results: Counter[Result] = Counter()
         self._open: set[Ticket] = set()
@@ -111,9 +119,28 @@ class FrameLedger:
             ticket.settled = True
             self._open.discard(ticket)
             self.results[result] += 1
+            age = ticket.age_seconds
+            self._recent.add(time.monotonic(), self._outcome(result, age), result in SENT, age)
         self.meter.frame_ended(result)
         if result is Result.OK:
-            self.meter.frame_age(ticket.age_seconds)
+            self.meter.frame_age(age)
+
+    def _outcome(self, result: Result, age_seconds: float) -> Outcome:
+        """A bypassed frame counts as in time if it was: bypassing keeps a picture moving, and slower would not help."""
+        if result in OUTCOMES:
+            return OUTCOMES[result]
+        in_time = result in SENT and age_seconds <= self._deadline_seconds
+        return Outcome.IN_TIME if in_time else Outcome.LATE
+
+    def late_share(self, since: float) -> tuple[float, int]:
+        """See RecentFrames.late_share."""
+        with self._lock:
+            return self._recent.late_share(since)
+
+    def summary(self) -> Summary:
+        """How the last seconds went."""
+        with self._lock:
+            return self._recent.summary(time.monotonic())
 
     def close(self) -> None:
         """End every frame that is still under way as superseded: its session is over."""

@@ -3,8 +3,7 @@
 What is replaced, on single objects and never on modules or classes (another peer connection in the process stays as
 it was):
 the receiver's jitter buffer and decoder thread, its requests for retransmission, the sender's encoder and header
-extensions, and how
-the ICE connection opens its sockets.
+extensions, how the ICE connection opens its sockets, and how the ICE transport hands datagrams on.
 """
 # ruff: noqa: SLF001  this module is the one place where private names of aiortc and aioice may be used
 
@@ -14,7 +13,7 @@ import asyncio
 import importlib.metadata
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from aioice import Candidate
 from aioice.ice import Connection, StunProtocol
@@ -38,6 +37,7 @@ from aiortc.rtcrtpsender import RTCEncodedFrame
 from aiortc.rtcrtptransceiver import RTCRtpTransceiver
 from aiortc.rtp import HeaderExtensions, RtpPacket, pack_header_extensions
 
+from mediapod.rtc.datagrams import TimedDatagram
 from mediapod.rtc.repair import Retransmissions
 
 SUPPORTED = {"aiortc": "1.16.", "aioice": "0.13."}
@@ -46,7 +46,7 @@ PLAYOUT_DELAY_NONE = b"\x00\x00\x00"  # minimum and maximum 0: show a frame as s
 QUEUED_DATAGRAMS = 2048  # per ICE connection; libwebrtc's socket buffers hold about as much
 STUN_FIRST_BYTES = range(4)  # RFC 7983 section 7
 
-OnPacket = Callable[[RtpPacket, bytes, RTCRtpCodecParameters], bool]
+OnPacket = Callable[[RtpPacket, bytes, RTCRtpCodecParameters, float], bool]
 NextFrame = Callable[[RTCRtpCodecParameters], Awaitable[RTCEncodedFrame]]
 OpenSockets = Callable[[Connection, int], Awaitable[list[Candidate]]]
 
@@ -61,16 +61,42 @@ class RateTarget(Protocol):
     target_bitrate: int
 
 
+class _ArrivalNote:
+    """Stands where an ICE transport has its `_recv`; remembers when the datagram under way arrived.
+
+    The DTLS transport takes and finishes one datagram at a time, so what is noted belongs to the packet that the
+    receiver gets next.
+    """
+
+    def __init__(self, receive: Callable[[], Awaitable[bytes]]) -> None:
+        self._receive = receive
+        self.arrived = time.monotonic()
+
+    async def __call__(self) -> bytes:
+        data = await self._receive()
+        self.arrived = data.arrived if isinstance(data, TimedDatagram) else time.monotonic()
+        return data
+
+
+def _arrival_note(receiver: RTCRtpReceiver) -> _ArrivalNote:
+    """The note of the receiver's transport; bundled receivers share one."""
+    transport: Any = receiver.transport.transport
+    if not isinstance(transport._recv, _ArrivalNote):
+        transport._recv = _ArrivalNote(transport._recv)
+    return cast("_ArrivalNote", transport._recv)
+
+
 class _PacketTap:
     """Stands where aiortc has its jitter buffer: hands each packet on and says whether to ask for a keyframe."""
 
     def __init__(self, receiver: RTCRtpReceiver, on_packet: OnPacket) -> None:
         self._codecs: dict[int, RTCRtpCodecParameters] = _private(receiver, "codecs")
         self._on_packet = on_packet
+        self._note = _arrival_note(receiver)
 
     def add(self, packet: Any) -> tuple[bool, None]:
         codec = self._codecs[packet.payload_type]
-        return self._on_packet(packet, packet._data, codec), None
+        return self._on_packet(packet, packet._data, codec, self._note.arrived), None
 
 
 class _HeaderExtensionWriter:
@@ -105,16 +131,27 @@ class GuardedProtocol(StunProtocol):
     """A media socket that hands datagrams other than STUN on only when they come from the peer that ICE has
     authenticated.
 
-    Without this, anybody who can reach the port can feed the DTLS handshake (the ClientHello race).
+    Without this, anybody who can reach the port can feed the DTLS handshake (the ClientHello race). Notes when the peer
+    was heard last.
     """
+
+    def __init__(self, receiver: Connection) -> None:
+        super().__init__(receiver)
+        self.last_heard = time.monotonic()
 
     def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
         """Filter one datagram. STUN is authenticated by aioice itself."""
         if not data:
             return
-        is_stun = data[0] in STUN_FIRST_BYTES
-        if is_stun or (self._is_peer((addr[0], addr[1])) and self._has_room()):
+        address = (addr[0], addr[1])
+        if data[0] in STUN_FIRST_BYTES:
+            if self._is_peer(address):
+                self.last_heard = time.monotonic()
             super().datagram_received(data, addr)
+        elif self._is_peer(address) and self._has_room():
+            self.last_heard = time.monotonic()
+            # What aioice does after it has failed to read the datagram as STUN, which costs more than all of this.
+            self.receiver.data_received(cast("bytes", data), self.local_candidate.component)
 
     def _is_peer(self, address: tuple[str, int]) -> bool:
         nominated = self.receiver._nominated.get(self.local_candidate.component)
@@ -147,9 +184,8 @@ def _mangled(instance: object, name: str) -> str:
 def take_over_receiver(receiver: RTCRtpReceiver, on_packet: OnPacket, on_disconnect: Callable[[], None]) -> None:
     """Make `receiver` hand every RTP packet to `on_packet` instead of assembling and decoding frames itself.
 
-    on_packet(packet, payload without the RTP payload header, codec) runs on the event loop and returns whether a
-    picture loss
-    indication is to be sent. on_disconnect: the DTLS transport has closed.
+    on_packet(packet, payload without the RTP payload header, codec, time of arrival) runs on the event loop and returns
+    whether a picture loss indication is to be sent. on_disconnect: the DTLS transport has closed.
     """
     _replace(receiver, "jitter_buffer", _PacketTap(receiver, on_packet))
     if _private(receiver, "nack_generator") is not None:
@@ -216,6 +252,18 @@ def open_sockets_with(peer: RTCPeerConnection, open_sockets: OpenSockets) -> Non
         connection.get_component_candidates = component_candidates  # type: ignore[method-assign]
 
 
+def last_contact(peer: RTCPeerConnection) -> float:
+    """When anything at all was heard from the peer, in time.monotonic() seconds."""
+    transports = {transceiver.receiver.transport.transport for transceiver in peer.getTransceivers()}
+    sockets = [one for transport in transports for one in transport._connection._protocols]
+    return max((one.last_heard for one in sockets if isinstance(one, GuardedProtocol)), default=0.0)
+
+
+def round_trip_seconds(sender: RTCRtpSender) -> float | None:
+    """The round trip that the peer's receiver reports allow to calculate (RFC 3550 section 6.4.1), None before one."""
+    return cast("float | None", _private(sender, "rtt"))
+
+
 def keep_socket(connection: Connection, protocol: StunProtocol) -> None:
     """Give `connection` a socket: it checks pairs over it and closes it in the end."""
     connection._protocols.append(protocol)
@@ -246,9 +294,10 @@ def _missing_names() -> list[str]:
     expected: list[tuple[object, list[str]]] = [
         (receiver, [_mangled(receiver, name) for name in receiver_names]),
         (receiver, ["_handle_disconnect", "_run_rtcp"]),
-        (sender, [_mangled(sender, name) for name in ("encoder", "rtp_header_extensions_map")]),
+        (sender, [_mangled(sender, name) for name in ("encoder", "rtp_header_extensions_map", "rtt")]),
         (sender, ["_next_encoded_frame", "_send_keyframe"]),
         (transport, ["_register_rtp_receiver"]),
+        (transport.transport, ["_recv", "_connection"]),
         (transceiver, ["_headerExtensions", "_codecs"]),
         (connection, ["get_component_candidates", "_protocols", "_nominated", "_check_list", "_queue"]),
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,7 +15,8 @@ from av.video.codeccontext import VideoCodecContext
 
 from mediapod.frames.i420 import I420Frame
 from mediapod.frames.ledger import Result, Stage, Ticket
-from mediapod.rtc.bitstream import Codec, is_keyframe
+from mediapod.rtc.bitstream import Codec
+from mediapod.rtc.chain import FrameChain
 from mediapod.rtc.planes import from_picture
 
 log = structlog.get_logger(__name__)
@@ -49,10 +49,8 @@ class DecoderThread:
     """Decodes the frames of one track in order.
 
     on_picture and on_trouble are called in the decoder's thread: a picture is ready; a keyframe is needed.
-    When more than
-    `capacity` frames wait, all of them count as superseded and decoding goes on at the next keyframe: later frames
-    refer
-    to the dropped ones.
+    When more than `capacity` frames wait, all of them count as superseded and decoding goes on at the next keyframe
+    (see FrameChain).
     """
 
     def __init__(
@@ -63,11 +61,9 @@ class DecoderThread:
     ) -> None:
         self._on_picture = on_picture
         self._on_trouble = on_trouble
-        self._capacity = capacity
-        self._queue: deque[EncodedPicture] = deque()
+        self._queue: FrameChain[EncodedPicture] = FrameChain(capacity)
         self._changed = threading.Condition()
         self._stopped = False
-        self._await_keyframe = False
         self._decoder = _Decoder()
         self._thread = threading.Thread(target=self._run, name="mediapod-decode", daemon=True)
 
@@ -78,7 +74,7 @@ class DecoderThread:
     def put(self, picture: EncodedPicture) -> None:
         """Queue a frame; never waits."""
         with self._changed:
-            dropped = self._admit(picture)
+            dropped = self._queue.push(picture)
             self._changed.notify()
         for superseded in dropped:
             superseded.ticket.settle(Result.SUPERSEDED)
@@ -96,19 +92,6 @@ class DecoderThread:
         self._thread.join(timeout_seconds)
         return not self._thread.is_alive()
 
-    def _admit(self, picture: EncodedPicture) -> list[EncodedPicture]:
-        """Append the frame; returns what had to go."""
-        if self._await_keyframe and not is_keyframe(picture.codec, picture.data):
-            return [picture]
-        self._await_keyframe = False
-        if len(self._queue) < self._capacity:
-            self._queue.append(picture)
-            return []
-        dropped = [*self._queue, picture]
-        self._queue.clear()
-        self._await_keyframe = True
-        return dropped
-
     def _run(self) -> None:
         while (picture := self._take()) is not None:
             try:
@@ -124,7 +107,7 @@ class DecoderThread:
         with self._changed:
             while not self._queue and not self._stopped:
                 self._changed.wait()
-            return None if self._stopped else self._queue.popleft()
+            return None if self._stopped else self._queue.pop()
 
 
 class _Decoder:

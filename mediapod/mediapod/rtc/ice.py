@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import random
-import socket
 from dataclasses import dataclass
 from typing import cast
 
@@ -14,6 +13,7 @@ from aioice.candidate import candidate_foundation, candidate_priority
 from aioice.ice import Connection, get_host_addresses
 
 from mediapod.rtc.compat import GuardedProtocol, keep_socket
+from mediapod.rtc.datagrams import open_media_socket
 
 RECEIVE_BUFFER_BYTES = 1 << 20  # a 1080p keyframe of some hundred packets arrives at once
 LOOPBACK = "127.0.0.1"
@@ -39,7 +39,7 @@ class MediaAddress:
         """Open the sockets of one ICE component. Raises NoMediaPort."""
         candidates: list[Candidate] = []
         for address in self._addresses():
-            protocol = await self._bind(connection, address)
+            protocol = self._bind(connection, address)
             host, port = protocol.transport.get_extra_info("sockname")[:2]
             protocol.local_candidate = _host_candidate(component, host, port)
             keep_socket(connection, protocol)
@@ -52,20 +52,20 @@ class MediaAddress:
             return [self.bind]
         return get_host_addresses(use_ipv4=True, use_ipv6=False) or [LOOPBACK]
 
-    async def _bind(self, connection: Connection, address: str) -> GuardedProtocol:
+    def _bind(self, connection: Connection, address: str) -> GuardedProtocol:
         loop = asyncio.get_running_loop()
         problem: OSError | None = None
         for port in self._port_order():
             try:
-                transport, protocol = await loop.create_datagram_endpoint(
-                    lambda: GuardedProtocol(connection), local_addr=(address, port)
+                transport, protocol = open_media_socket(
+                    loop, (address, port), RECEIVE_BUFFER_BYTES, lambda: GuardedProtocol(connection)
                 )
             except OSError as error:
                 problem = error
                 continue
-            media_socket = cast("socket.socket", transport.get_extra_info("socket"))
-            media_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-            return protocol
+            guarded = cast("GuardedProtocol", protocol)
+            guarded.transport = transport
+            return guarded
         raise NoMediaPort(f"no UDP port for media at {address} (range {self.ports or 'any'}): {problem}")
 
     def _port_order(self) -> list[int]:

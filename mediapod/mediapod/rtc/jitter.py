@@ -6,7 +6,7 @@ fps).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,6 +44,7 @@ class _Held:
     packet: MediaPacket
     data: bytes
     arrived: float
+    starts_frame: bool
 
 
 class MarkerJitterBuffer:
@@ -65,13 +66,19 @@ class MarkerJitterBuffer:
     def __len__(self) -> int:
         return len(self._run) + len(self._ahead)
 
-    def add(self, packet: MediaPacket, data: bytes, now: float) -> list[EncodedFrame]:
+    def add(
+        self, packet: MediaPacket, data: bytes, now: float, starts_frame: Callable[[], bool] = lambda: False
+    ) -> list[EncodedFrame]:
         """Take one packet (payload `data` without the RTP payload header) and return the frames that are complete
         now.
+
+        now: the packet's arrival; starts_frame: whether the packet is known to be the first of its frame, asked only
+        behind a hole, where it saves a frame that nothing is missing from.
         """
-        if not self._accept(packet.sequence_number):
+        sequence = packet.sequence_number
+        if not self._accept(sequence):
             return []
-        self._ahead.setdefault(packet.sequence_number, _Held(packet, data, now))
+        self._ahead.setdefault(sequence, _Held(packet, data, now, starts_frame() if sequence != self._next else False))
         frames = list(self._advance(now))
         while self._must_give_up(now):
             self._skip_hole()
@@ -114,15 +121,14 @@ class MarkerJitterBuffer:
         return bool(self._ahead) and now - min(held.arrived for held in self._ahead.values()) > self._wait_seconds
 
     def _skip_hole(self) -> None:
-        """Give up the frame that reaches into the hole and the one that reaches out of it: its start may be lost as
-        well.
-        """
+        """Give up the frame that reaches into the hole, and the one that reaches out of it if its start is lost."""
         self.lost = True
         self._run = []
         self._mid_frame = True
         if self._ahead and self._next is not None:
             first = self._next
             self._next = min(self._ahead, key=lambda sequence: (sequence - first) % SEQUENCE_MODULUS)
+            self._mid_frame = not self._ahead[self._next].starts_frame
 
 
 def _join(run: list[_Held], now: float) -> EncodedFrame:

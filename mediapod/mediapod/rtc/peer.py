@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import NoReturn
 
 import structlog
@@ -36,10 +37,29 @@ from mediapod.rtc.video import FramePolicy, VideoPath
 log = structlog.get_logger(__name__)
 
 CLOSE_SECONDS = 5.0
+SILENT_SECONDS = 8.0  # a living peer answers our consent checks, at most 6 s apart, also when it is muted
 PREFERENCE = {"video": ("video/H264", "video/VP8"), "audio": ("audio/opus",)}
 NEGOTIATION_ERRORS = (OperationError, InvalidAccessError, InvalidStateError, ValueError, AssertionError, KeyError)
 
 OnConnectionState = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class PeerReport:
+    """What a peer can tell of its media. width and height are those of the last decoded picture; forwarded: pictures go
+    back without being decoded. None: not known (yet).
+    """
+
+    video_codec: str
+    width: int | None
+    height: int | None
+    forwarded: bool
+    frames_sent: int
+    frame_rate_cap: float | None
+    bits_per_second_limit: int | None
+    round_trip_seconds: float | None
+    audio_packets_lost: int
+    silent_seconds: float
 
 
 class _OutgoingTrack(MediaStreamTrack):
@@ -71,12 +91,30 @@ class Peer:
         self._video = VideoPath(ledger, engine, policy, encode_pool)
         self._audio = AudioEcho()
         self.last_packet = time.monotonic()
-        self.video_codec = ""
+        self._video_codec = ""
+        self._video_sender: RTCRtpSender | None = None
+
+    def report(self) -> PeerReport:
+        """What can be told of this peer now."""
+        width, height = self._video.size or (None, None)
+        sender = self._video_sender
+        return PeerReport(
+            video_codec=self._video_codec,
+            width=width,
+            height=height,
+            forwarded=self._video.forwards,
+            frames_sent=self._video.frames_sent,
+            frame_rate_cap=self._video.frame_rate_cap,
+            bits_per_second_limit=self._video.target_bitrate or None,
+            round_trip_seconds=compat.round_trip_seconds(sender) if sender is not None else None,
+            audio_packets_lost=self._audio.packets_lost,
+            silent_seconds=time.monotonic() - compat.last_contact(self._connection),
+        )
 
     @property
-    def frames_sent(self) -> int:
-        """Frames whose last packet has been sent."""
-        return self._video.frames_sent
+    def is_lost(self) -> bool:
+        """Whether the peer has gone without a word: nothing at all was heard for too long, neither media nor ICE."""
+        return time.monotonic() - compat.last_contact(self._connection) > SILENT_SECONDS
 
     async def answer(self, offer: Offer) -> str:
         """Answer a checked offer and start; returns the SDP with all candidates. Raises InvalidOffer, NoMediaPort."""
@@ -123,12 +161,12 @@ class Peer:
         compat.take_over_sender(transceiver.sender, video.next_frame, video.request_keyframe, video)
         if line.playout_delay_id is not None:
             compat.negotiate_playout_delay(transceiver, line.playout_delay_id)
-        self.video_codec = compat.chosen_codec(transceiver).name
+        self._video_codec, self._video_sender = compat.chosen_codec(transceiver).name, transceiver.sender
 
     def _noting_arrival(self, path: VideoPath | AudioEcho) -> compat.OnPacket:
-        def on_packet(packet: RtpPacket, data: bytes, codec: RTCRtpCodecParameters) -> bool:
+        def on_packet(packet: RtpPacket, data: bytes, codec: RTCRtpCodecParameters, arrived: float) -> bool:
             self.last_packet = time.monotonic()
-            return path.on_packet(packet, data, codec)
+            return path.on_packet(packet, data, codec, arrived)
 
         return on_packet
 

@@ -7,6 +7,7 @@ import time
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import av
 import structlog
@@ -15,15 +16,19 @@ from aiortc.codecs.h264 import H264Encoder
 from aiortc.codecs.vpx import Vp8Encoder
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.rtcrtpsender import RTCEncodedFrame
+from aiortc.rtp import RtpPacket
+from av.packet import Packet
 
 from mediapod.engine import DeadlineExceeded, Engine
 from mediapod.frames.i420 import I420Frame
 from mediapod.frames.ledger import FrameLedger, Result, Stage, Ticket
 from mediapod.frames.mailbox import Mailbox, MailboxClosed
-from mediapod.rtc.bitstream import Codec, is_keyframe
-from mediapod.rtc.decoder import DecodedPicture, DecoderThread, EncodedPicture
+from mediapod.frames.rate_cap import FrameRateCap
+from mediapod.rtc.bitstream import Codec, is_keyframe, starts_frame
+from mediapod.rtc.decoder import TIME_BASE, DecodedPicture, DecoderThread, EncodedPicture
 from mediapod.rtc.encoders import VideoEncoder, open_encoder
-from mediapod.rtc.jitter import EncodedFrame, MarkerJitterBuffer, MediaPacket, TimestampUnwrapper
+from mediapod.rtc.forward import Forwarder
+from mediapod.rtc.jitter import EncodedFrame, MarkerJitterBuffer, TimestampUnwrapper
 from mediapod.rtc.keyframes import KeyframeRequests
 
 log = structlog.get_logger(__name__)
@@ -41,10 +46,13 @@ class LatePolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FramePolicy:
-    """The pipeline's rules for a frame: deadline in seconds after its first packet, and what becomes of late ones."""
+    """The pipeline's rules for a frame: deadline in seconds after its first packet, what becomes of late ones, and
+    whether nothing is changed anyway, so that encoded frames may go back as they came.
+    """
 
     deadline_seconds: float
     late: LatePolicy
+    forward_unchanged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +76,16 @@ class VideoPath:
         self._wanted_of_peer, self._wanted_of_us = KeyframeRequests(), KeyframeRequests()
         self._inbox: Mailbox[DecodedPicture] = Mailbox(self._loop, _superseded)
         self._outbox: Mailbox[_Outgoing] = Mailbox(self._loop, _superseded)
-        self._decoder = DecoderThread(self._inbox.put, self._wanted_of_peer.want)
+        self._forwarder = Forwarder(policy.forward_unchanged, self._wanted_of_peer.want)
+        self._cap = FrameRateCap(ledger.late_share, time.monotonic())
+        self._decoder = DecoderThread(self._decoded, self._wanted_of_peer.want)
         self._encoder: VideoEncoder | None = None
         self._packer: H264Encoder | Vp8Encoder | None = None
-        self._sending: _Outgoing | None = None
+        self._sending: tuple[Ticket, Result] | None = None
         self._task: asyncio.Task[None] | None = None
         self._limit: int | None = None
         self.frames_sent = 0
+        self.size: tuple[int, int] | None = None  # width, height of the last decoded picture
 
     def start(self) -> None:
         """Start the decoder's thread and the processing task."""
@@ -87,12 +98,25 @@ class VideoPath:
         Waits for the decoder's thread, off the loop and bounded.
         """
         self._decoder.stop()
+        self._forwarder.close()
         self._inbox.close()
         self._outbox.close()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task], timeout=JOIN_SECONDS)
         await self._loop.run_in_executor(self._encode_pool, self._decoder.join, JOIN_SECONDS)
+        # Tens of megabytes that libav holds for a 720p session; what refers to this path may take long to be collected.
+        self._encoder = self._packer = None
+
+    @property
+    def frame_rate_cap(self) -> float | None:
+        """Frames per second above which frames are shed now; None: none are."""
+        return self._cap.frames_per_second
+
+    @property
+    def forwards(self) -> bool:
+        """Whether frames go back as they came, without being decoded."""
+        return self._forwarder.active
 
     @property
     def target_bitrate(self) -> int:
@@ -102,30 +126,41 @@ class VideoPath:
     @target_bitrate.setter
     def target_bitrate(self, bits_per_second: int) -> None:
         self._limit = bits_per_second
+        self._forwarder.limit(bits_per_second)
         if self._encoder is not None:
             self._encoder.limit(bits_per_second)
 
     def request_keyframe(self) -> None:
-        """The peer asks for a keyframe (PLI or FIR)."""
-        self._wanted_of_us.want()
+        """The peer asks for a keyframe (PLI or FIR). Who forwards can only pass the question on."""
+        (self._wanted_of_peer if self._forwarder.active else self._wanted_of_us).want()
 
-    def on_packet(self, packet: MediaPacket, data: bytes, parameters: RTCRtpCodecParameters) -> bool:
-        """Take one RTP packet; returns whether to ask the peer for a keyframe now."""
-        now = time.monotonic()
-        for frame in self._jitter.add(packet, data, now):
+    def on_packet(self, packet: RtpPacket, data: bytes, parameters: RTCRtpCodecParameters, arrived: float) -> bool:
+        """Take one RTP packet that arrived at `arrived`; returns whether to ask the peer for a keyframe now."""
+        codec = Codec(parameters.name.upper())
+        for frame in self._jitter.add(packet, data, arrived, lambda: starts_frame(codec, packet.payload)):
             if frame.data:  # padding only: bandwidth probes
-                self._receive(frame, Codec(parameters.name.upper()))
+                self._receive(frame, codec)
         if self._jitter.lost:
             self._jitter.lost = False
             self._wanted_of_peer.want()
-        return self._wanted_of_peer.due(now)
+        return self._wanted_of_peer.due(time.monotonic())
 
     def _receive(self, frame: EncodedFrame, codec: Codec) -> None:
         ticket = self._ledger.receive(frame.first_packet, self._timestamps.unwrap(frame.timestamp))
         ticket.stage(Stage.JITTER)
         if is_keyframe(codec, frame.data):
             self._wanted_of_peer.satisfied()
-        self._decoder.put(EncodedPicture(codec, frame.data, ticket))
+        picture = EncodedPicture(codec, frame.data, ticket)
+        if not self._forwarder.put(picture, time.monotonic()):
+            self._decoder.put(picture)
+
+    def _decoded(self, picture: DecodedPicture) -> None:
+        """In the decoder's thread."""
+        self.size = (picture.frame.width, picture.frame.height)
+        if self._cap.admits(picture.ticket.timestamp, time.monotonic()):
+            self._inbox.put(picture)
+        else:
+            picture.ticket.settle(Result.SHED)
 
     async def _process(self) -> None:
         while True:
@@ -163,51 +198,79 @@ class VideoPath:
         Raises MediaStreamError at the end.
         """
         self._finish_sending()
+        codec = Codec(parameters.name.upper())
+        forwarded = await self._forwarder.get(codec)
+        if forwarded is not None:
+            return self._as_it_came(forwarded)
         while True:
             try:
                 outgoing = await self._outbox.get()
             except MailboxClosed:
                 raise MediaStreamError from None
-            payloads = await self._encode(outgoing, Codec(parameters.name.upper()))
+            payloads = await self._encode(outgoing, codec)
             if payloads:
-                self._sending = outgoing
+                self._sending = outgoing.ticket, outgoing.result
                 return RTCEncodedFrame(payloads, outgoing.ticket.timestamp, None)  # type: ignore[arg-type]
+
+    def _as_it_came(self, picture: EncodedPicture) -> RTCEncodedFrame:
+        ticket = picture.ticket
+        for skipped in (Stage.DECODE, Stage.QUEUE, Stage.EFFECT, Stage.ENCODE):
+            ticket.stage(skipped)
+        packet = av.Packet(picture.data)
+        packet.pts, packet.time_base = ticket.timestamp, TIME_BASE
+        payloads, _ = self._packer_for(picture.codec).pack(packet)
+        self._sending = ticket, Result.OK
+        return RTCEncodedFrame(payloads, ticket.timestamp, None)  # type: ignore[arg-type]
 
     def _finish_sending(self) -> None:
         sent, self._sending = self._sending, None
         if sent is not None:
-            sent.ticket.stage(Stage.SEND)
-            sent.ticket.settle(sent.result)
+            ticket, result = sent
+            ticket.stage(Stage.SEND)
+            ticket.settle(result)
             self.frames_sent += 1
 
     async def _encode(self, outgoing: _Outgoing, codec: Codec) -> list[bytes]:
-        """RTP payloads of the picture; empty when the encoder failed (it starts afresh with the next one)."""
-        encoder, packer = self._encoder_for(codec)
-        keyframe = self._wanted_of_us.due(time.monotonic())
+        """RTP payloads of the picture; empty when it was late, or the encoder failed and starts afresh."""
         ticket = outgoing.ticket
         try:
             packet = await self._loop.run_in_executor(
-                self._encode_pool, encoder.encode, outgoing.frame, ticket.timestamp, keyframe
+                self._encode_pool, self._encode_in_time, self._encoder_for(codec), outgoing
             )
         except (av.FFmpegError, ValueError) as error:
             log.warning("frame could not be encoded", error=str(error), codec=codec)
             ticket.settle(Result.ERROR)
             self._encoder = None
             return []
+        if packet is None:
+            ticket.settle(Result.LATE)
+            return []
         ticket.stage(Stage.ENCODE)
         if packet.is_keyframe:
             self._wanted_of_us.satisfied()
-        payloads, _ = packer.pack(packet)
+        payloads, _ = self._packer_for(codec).pack(packet)
         return payloads
 
-    def _encoder_for(self, codec: Codec) -> tuple[VideoEncoder, H264Encoder | Vp8Encoder]:
+    def _encode_in_time(self, encoder: VideoEncoder, outgoing: _Outgoing) -> Packet[Any] | None:
+        """In a thread of the pool. The last moment at which a late frame can be left out: the ones after an encoded
+        frame refer to it.
+        """
+        if self._policy.late is LatePolicy.DROP and outgoing.ticket.age_seconds > self._policy.deadline_seconds:
+            return None
+        keyframe = self._wanted_of_us.due(time.monotonic())
+        return encoder.encode(outgoing.frame, outgoing.ticket.timestamp, keyframe)
+
+    def _encoder_for(self, codec: Codec) -> VideoEncoder:
         if self._encoder is None:
             self._encoder = open_encoder(codec)
             if self._limit is not None:
                 self._encoder.limit(self._limit)
+        return self._encoder
+
+    def _packer_for(self, codec: Codec) -> H264Encoder | Vp8Encoder:
         if self._packer is None:
             self._packer = H264Encoder() if codec is Codec.H264 else Vp8Encoder()
-        return self._encoder, self._packer
+        return self._packer
 
 
 def _superseded(item: DecodedPicture | _Outgoing) -> None:

@@ -12,6 +12,7 @@ import structlog
 from mediapod.frames.ledger import FrameLedger, FrameMeter
 from mediapod.rtc.offer import Offer
 from mediapod.session.admission import Admission
+from mediapod.session.memory import MemoryReturn
 from mediapod.session.session import PeerFactory, Session
 from mediapod.session.state import EndReason, Limits, State
 
@@ -31,10 +32,19 @@ class SessionMeter(FrameMeter, Protocol):
 class SessionRegistry:
     """The sessions of the pod. A session keeps its place until its sockets and threads are released."""
 
-    def __init__(self, admission: Admission, limits: Limits, make_peer: PeerFactory, meter: SessionMeter) -> None:
+    def __init__(
+        self,
+        admission: Admission,
+        limits: Limits,
+        make_peer: PeerFactory,
+        meter: SessionMeter,
+        deadline_seconds: float = float("inf"),
+    ) -> None:
         self.admission = admission
+        self._deadline_seconds = deadline_seconds
         self._limits, self._make_peer, self._meter = limits, make_peer, meter
         self._sessions: dict[str, Session] = {}
+        self._memory = MemoryReturn()
         self._empty = asyncio.Event()
         self._empty.set()
         self._arrival = asyncio.Event()
@@ -54,9 +64,15 @@ class SessionRegistry:
         """Sessions that hold a place and are not connected: being answered, connecting, or being closed."""
         return len(self._sessions) - self.active
 
+    def missed_share(self) -> float:
+        """The share of the frames of the last seconds that did not come back processed in time, all sessions."""
+        recent = [session.ledger.summary() for session in self._sessions.values()]
+        received = sum(one.received_per_second for one in recent)
+        return sum(one.missed_share * one.received_per_second for one in recent) / received if received else 0.0
+
     async def open(self, offer: Offer) -> tuple[Session, str]:
         """Admit a session and answer its offer; returns it and the SDP. Raises Refused, InvalidOffer, NoMediaPort."""
-        self.admission.admit(len(self._sessions))
+        self.admission.admit(len(self._sessions), self.missed_share)
         session = self._create()
         answer = await session.open(offer)
         log.info("session opened", session=session.id, sessions=len(self._sessions), capacity=self.admission.capacity)
@@ -91,10 +107,12 @@ class SessionRegistry:
         for session in self.sessions:
             session.end(EndReason.SHUTDOWN)
         await self.wait_empty(CLOSE_SECONDS)
+        self._memory.cancel()
 
     def _create(self) -> Session:
         session_id = secrets.token_hex(16)
-        session = Session(session_id, FrameLedger(self._meter), self._make_peer, self._limits, self._ended)
+        ledger = FrameLedger(self._meter, self._deadline_seconds)
+        session = Session(session_id, ledger, self._make_peer, self._limits, self._ended)
         self._sessions[session_id] = session
         self._empty.clear()
         self._arrival.set()
@@ -103,6 +121,7 @@ class SessionRegistry:
     def _ended(self, session: Session, reason: EndReason) -> None:
         self._sessions.pop(session.id, None)
         self._meter.session_ended(reason)
+        self._memory.soon()
         if not self._sessions:
             self._empty.set()
 

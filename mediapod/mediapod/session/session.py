@@ -14,6 +14,7 @@ import structlog
 from mediapod.frames.ledger import FrameLedger
 from mediapod.rtc.ice import NoMediaPort
 from mediapod.rtc.offer import InvalidOffer, Offer
+from mediapod.rtc.peer import PeerReport
 from mediapod.session.state import EndReason, Limits, SessionState, State
 
 log = structlog.get_logger(__name__)
@@ -23,11 +24,13 @@ class PeerConnection(Protocol):
     """What a session needs of a peer."""
 
     last_packet: float
-    video_codec: str
 
     @property
-    def frames_sent(self) -> int:
-        """Frames sent so far."""
+    def is_lost(self) -> bool:
+        """Whether the peer has gone without a word."""
+
+    def report(self) -> PeerReport:
+        """What can be told of its media."""
 
     async def answer(self, offer: Offer) -> str:
         """Answer the offer; returns SDP."""
@@ -42,7 +45,9 @@ OnEnd = Callable[["Session", EndReason], None]
 
 @dataclass(frozen=True, slots=True)
 class SessionReport:
-    """What /sessions says about one session."""
+    """What /sessions says about one session. Rates, ages and missedShare are those of the last five seconds; null: not
+    known. forwarded: pictures go back without being decoded, so their size is not known.
+    """
 
     id: str
     state: str
@@ -51,6 +56,19 @@ class SessionReport:
     framesReceived: int  # noqa: N815
     framesSent: int  # noqa: N815
     results: dict[str, int]
+    width: int | None
+    height: int | None
+    forwarded: bool
+    receivedFramesPerSecond: float  # noqa: N815
+    sentFramesPerSecond: float  # noqa: N815
+    frameRateCap: float | None  # noqa: N815
+    frameAgeP50Seconds: float | None  # noqa: N815
+    frameAgeP95Seconds: float | None  # noqa: N815
+    missedShare: float  # noqa: N815
+    bitsPerSecondLimit: int | None  # noqa: N815
+    roundTripSeconds: float | None  # noqa: N815
+    audioPacketsLost: int  # noqa: N815
+    silentSeconds: float  # noqa: N815
 
 
 class Session:
@@ -89,6 +107,8 @@ class Session:
         """End the session if a timer has run out. `now` in time.monotonic() seconds."""
         self._state.packet(self._peer.last_packet)
         self._ended(self._state.due(now))
+        if self._state.connected and self._peer.is_lost:
+            self.end(EndReason.PEER_LOST)
 
     def end(self, reason: EndReason) -> None:
         """End the session; closing goes on in the background, `closed` waits for it."""
@@ -101,14 +121,28 @@ class Session:
 
     def report(self) -> SessionReport:
         """The session as /sessions shows it."""
+        peer, recent = self._peer.report(), self.ledger.summary()
         return SessionReport(
             id=self.id,
             state=self.state.value,
             startedTime=self.started_time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            videoCodec=self._peer.video_codec,
+            videoCodec=peer.video_codec,
             framesReceived=self.ledger.received,
-            framesSent=self._peer.frames_sent,
+            framesSent=peer.frames_sent,
             results={result.value: count for result, count in sorted(self.ledger.results.items())},
+            width=peer.width,
+            height=peer.height,
+            forwarded=peer.forwarded,
+            receivedFramesPerSecond=recent.received_per_second,
+            sentFramesPerSecond=recent.sent_per_second,
+            frameRateCap=_rounded(peer.frame_rate_cap),
+            frameAgeP50Seconds=recent.age_p50_seconds,
+            frameAgeP95Seconds=recent.age_p95_seconds,
+            missedShare=recent.missed_share,
+            bitsPerSecondLimit=peer.bits_per_second_limit,
+            roundTripSeconds=_rounded(peer.round_trip_seconds),
+            audioPacketsLost=peer.audio_packets_lost,
+            silentSeconds=round(peer.silent_seconds, 3),
         )
 
     def _connection_changed(self, connection_state: str) -> None:
@@ -123,3 +157,7 @@ class Session:
         self.ledger.close()
         log.info("session ended", session=self.id, reason=reason, frames_received=self.ledger.received)
         self._on_end(self, reason)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

@@ -19,7 +19,7 @@ class EndReason(StrEnum):
     """Why a session ended."""
 
     PEER_CLOSED = "PeerClosed"  # the peer said good-bye
-    PEER_LOST = "PeerLost"  # ICE consent expired: the peer is gone without a word
+    PEER_LOST = "PeerLost"  # the peer is gone without a word: ICE consent expired, or nothing at all was heard
     CONNECT_FAILED = "ConnectFailed"  # ICE or DTLS failed
     CONNECT_TIMEOUT = "ConnectTimeout"
     IDLE_TIMEOUT = "IdleTimeout"  # connected, but no packet for too long

@@ -1,0 +1,277 @@
+"""The media path against what a user would write instead: latency, sessions a core, overload, loss, audio, churn.
+
+    python bench/media.py [--quick]
+
+Prints a table and writes build/bench/media.json. One service at a time, alone on core 0; the clients, which send
+pre-encoded clips and decode nothing, on core 1. "Added latency" is the time from the last packet of a frame sent until
+its last packet is back. No effect runs anywhere: this is the way there and back. Order of the systems is random.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import math
+import os
+import random
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvloop
+from media_audio import AudioEcho, measure_audio
+from media_churn import churn, describe, settled
+from media_load import Sessions, Window, as_row_note, clip_of, sessions, worst
+from media_report import row, show, write
+from media_servers import BGR24, CLIENT_CORE, OURS, STOCK, UNCHANGED, Server, serving
+
+from devcluster.load.clips import CODECS, Codec
+
+FORWARDING = {**UNCHANGED, "MEDIAPOD_FORWARD_UNCHANGED": "true"}
+SYSTEMS = (OURS, STOCK, BGR24)
+# Where the ramp begins; it goes down when this is too much already.
+FIRST_GUESS = {"360p": {OURS: 6, STOCK: 3, BGR24: 3}, "720p": {OURS: 3, STOCK: 1, BGR24: 1}, "1080p": {OURS: 1}}
+MOST_SESSIONS = 30
+STAGES = ("jitter", "decode", "queue", "effect", "encode", "send")
+RECOVERED_MILLISECONDS = 50.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long things take. repeats: of the latency windows."""
+
+    repeats: int = 3
+    warm_up_seconds: float = 2.0
+    window_seconds: int = 6
+    ramp_seconds: int = 3
+    overload_seconds: int = 15
+    audio_seconds: float = 5.0
+    churn_seconds: float = 45.0
+    ramp_sizes: tuple[str, ...] = ("720p", "360p", "1080p")
+    codecs: tuple[Codec, ...] = CODECS
+    losses: tuple[int, ...] = (100, 33)
+
+
+QUICK = Plan(1, 1.0, 3, 2, 6, 2.0, 8.0, ("720p",), ("H264",), (33,))
+
+
+@dataclass
+class Bench:
+    """Runs the parts in turn and collects their rows. limits: sessions a core by (system, size, codec)."""
+
+    plan: Plan
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    limits: dict[tuple[str, str, str], int] = field(default_factory=dict)
+
+    async def run(self) -> None:
+        """All parts. A part that fails leaves a row that says so."""
+        parts: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+            *((f"added latency {codec}", lambda codec=codec: self.latency(codec)) for codec in CODECS),
+            ("unchanged pictures forwarded", self.forwarding),
+            ("sessions a core", self.capacity),
+            ("overload", self.overload),
+            *((f"loss 1 in {every}", lambda every=every: self.loss(every)) for every in self.plan.losses),
+            ("audio", self.audio),
+            ("churn", self.churn),
+        ]
+        for name, part in parts:
+            sys.stderr.write(f"{time.strftime('%H:%M:%S')} {name}\n")
+            gc.collect()
+            try:
+                await part()
+            except (RuntimeError, OSError, TimeoutError) as error:
+                self.rows.append(row(name, "", [], {}, note=f"not measured: {error!r}"))
+
+    async def latency(self, codec: Codec) -> None:
+        """One session 720p30; CPU time of the whole process for a frame, and the stages of ours."""
+        found: dict[str, list[Window]] = {name: [] for name in SYSTEMS}
+        cpu: dict[str, list[float]] = {name: [] for name in SYSTEMS}
+        stages: dict[str, float] = {}
+        for _ in range(self.plan.repeats):
+            for name in random.sample(SYSTEMS, len(SYSTEMS)):
+                async with serving(name) as server, sessions(server, clip_of("720p", codec), 1) as group:
+                    before, began = server.cpu_seconds(), time.time()
+                    window = await group.measure(self.plan.warm_up_seconds, self.plan.window_seconds)
+                    found[name].append(window)
+                    frames = (time.time() - began) * 30
+                    cpu[name].append((server.cpu_seconds() - before) * 1000 / frames)
+                    stages = await self._stages(server) or stages
+        for percent, target in (("p50", 12.0), ("p95", 25.0), ("p99", None)):
+            values = {name: [getattr(window, percent) for window in found[name]] for name in SYSTEMS}
+            self.add(f"added latency {percent}, 1 session 720p30 {codec}", "ms", values, target=target)
+        self.add(f"CPU a frame, 720p30 {codec}", "ms", cpu, note=", ".join(f"{k} {v:.1f}" for k, v in stages.items()))
+
+    async def _stages(self, server: Server) -> dict[str, float]:
+        """Mean wall milliseconds a stage; empty for the peers."""
+        metrics, found = await server.metrics(), {}
+        for stage in STAGES:
+            labels = f'{{stage="{stage}"}}'
+            count = metrics.get(f"mediapod_frame_stage_seconds_count{labels}", 0.0)
+            if count:
+                found[stage] = metrics[f"mediapod_frame_stage_seconds_sum{labels}"] / count * 1000
+        return found
+
+    async def forwarding(self) -> None:
+        """The short cut for pipelines that change nothing."""
+        windows, cpu = [], []
+        for _ in range(self.plan.repeats):
+            async with (
+                serving(OURS, FORWARDING) as server,
+                sessions(server, clip_of("720p", "H264"), 1) as group,
+            ):
+                before, began = server.cpu_seconds(), time.time()
+                windows.append(await group.measure(self.plan.warm_up_seconds, self.plan.window_seconds))
+                cpu.append((server.cpu_seconds() - before) * 1000 / ((time.time() - began) * 30))
+        for percent in ("p50", "p95"):
+            values = [getattr(window, percent) for window in windows]
+            self.add(f"forwarded unchanged: added latency {percent}, 720p30 H264", "ms", {OURS: values})
+        self.add("forwarded unchanged: CPU a frame, 720p30 H264", "ms", {OURS: cpu})
+
+    async def capacity(self) -> None:
+        """Sessions at 29.5 frames a second and p95 within 50 ms, by size and codec."""
+        for size in self.plan.ramp_sizes:
+            for codec in self.plan.codecs:
+                limits: dict[str, list[float]] = {}
+                note = ""
+                for name in [one for one in SYSTEMS if one in FIRST_GUESS[size]]:
+                    best = await self._ramp(name, size, codec)
+                    self.limits[name, size, codec] = best.sessions
+                    limits[name] = [float(best.sessions)]
+                    note = as_row_note(best) if name == OURS else note
+                target = 6.0 if size == "720p" else None
+                self.add(f"sessions a core, {size}30 {codec}", "", limits, higher=True, target=target, note=note)
+
+    async def _ramp(self, name: str, size: str, codec: Codec) -> Window:
+        """The last window that passes; steps of one, down from the first guess or up."""
+        best, count = worst(), FIRST_GUESS[size][name]
+        async with serving(name) as server, sessions(server, clip_of(size, codec), count) as group:
+            while 0 < count <= MOST_SESSIONS:
+                await group.resize(count)
+                window = await self._twice(group)
+                if not window.passes and best.sessions:
+                    break  # up to here it passed
+                if window.passes and window.sessions < FIRST_GUESS[size][name]:
+                    return window  # down to here it failed
+                best = window if window.passes else best
+                count += 1 if window.passes else -1
+        return best
+
+    async def _twice(self, group: Sessions) -> Window:
+        """A window that fails gets a second chance: neighbours of this machine must not decide."""
+        window = await group.measure(self.plan.warm_up_seconds, self.plan.ramp_seconds)
+        return window if window.passes else await group.measure(0.5, self.plan.ramp_seconds)
+
+    async def overload(self) -> None:
+        """Half as many sessions again as the core carries, then half of what it carries."""
+        found = {name: await self._overload(name) for name in (OURS, STOCK)}
+        notes = "; ".join(f"{name}: {note}" for name, (_, note) in found.items())
+        measures = (
+            ("overload at 150 %: p99 seen by the client", "ms", 150.0),
+            ("overload at 150 %: missed share", "", None),
+            ("overload at 150 %: memory growth", "MB", 20.0),
+            ("time from the end of the overload to p95 <= 50 ms", "s", 2.0),
+        )
+        for index, (measure, unit, target) in enumerate(measures):
+            values = {name: [numbers[index]] for name, (numbers, _) in found.items()}
+            self.add(measure, unit, values, target=target, note=notes if index == 0 else "")
+
+    async def _overload(self, name: str) -> tuple[list[float], str]:
+        limit = self.limits.get((name, "720p", "H264")) or 2
+        many, few = max(limit + 1, math.ceil(1.5 * limit)), max(1, limit // 2)
+        async with serving(name) as server, sessions(server, clip_of("720p", "H264"), few) as group:
+            await asyncio.sleep(2)
+            memory = server.memory_megabytes()
+            await group.resize(many)
+            window = await group.measure(1.0, self.plan.overload_seconds)
+            peak = server.memory_megabytes()
+            ended = time.time()
+            await group.resize(few)
+            recovery = await self._recovery(group, ended)
+        numbers = [window.p99, window.missed_share, peak - memory, recovery]
+        return numbers, f"{many} sessions, then {few}, {window.frames_per_second:.1f} fps the slowest"
+
+    async def _recovery(self, group: Sessions, ended: float) -> float:
+        """Seconds from `ended` to the first whole second with p95 in bounds; infinite: not within 20."""
+        await asyncio.sleep(8)
+        for second in range(int(ended), int(ended) + 7):
+            window = group.window(second, second + 1)
+            if window.frames and window.p95 <= RECOVERED_MILLISECONDS:
+                return max(0.0, second - ended)
+        return math.inf
+
+    async def loss(self, every: int) -> None:
+        """Packets lost in both directions, by counting."""
+        found: dict[str, Window] = {}
+        for name in (OURS, STOCK):
+            async with serving(name) as server, sessions(server, clip_of("720p", "H264"), 1, every) as group:
+                found[name] = await group.measure(self.plan.warm_up_seconds, self.plan.window_seconds)
+        share = f"{1 / every:.0%}"
+        for percent in ("p50", "p95", "p99"):
+            values = {name: [getattr(window, percent)] for name, window in found.items()}
+            self.add(f"{share} of packets lost: added latency {percent}, 720p30 H264", "ms", values)
+        missed = {name: [window.missed_share] for name, window in found.items()}
+        self.add(f"{share} of packets lost: missed share", "", missed)
+
+    async def audio(self) -> None:
+        """Opus there and back."""
+        found: dict[str, AudioEcho] = {}
+        for name in (OURS, STOCK):
+            async with serving(name) as server:
+                found[name] = await measure_audio(server, self.plan.audio_seconds)
+        values = {name: [one.p50_milliseconds] for name, one in found.items()}
+        self.add("audio echo p50", "ms", values, target=25.0)
+        self.add("audio echo p95", "ms", {name: [one.p95_milliseconds] for name, one in found.items()})
+        after = {name: [one.after_loss_p50_milliseconds] for name, one in found.items()}
+        self.add("audio echo p50 from 2 s after one lost packet on", "ms", after, target=40.0)
+        never = {
+            name: [math.inf if one.recovery_seconds is None else one.recovery_seconds] for name, one in found.items()
+        }
+        self.add("audio back below 40 ms after one lost packet", "s", never, target=2.0, note="-: it never was")
+
+    async def churn(self) -> None:
+        """Clients that come and go, half of them killed."""
+        async with serving(OURS) as server:
+            await churn(server, 4)  # code loaded, pools filled
+            before, _ = await settled(server)
+            killed = await churn(server, self.plan.churn_seconds)
+            after, took = await settled(server)
+            note = describe(before, after)
+        self.add(
+            "churn: sessions left", "", {OURS: [float(after.sessions)]}, target=0.0, note=f"{killed} killed; {note}"
+        )
+        self.add("churn: last killed session's place free after", "s", {OURS: [took]})
+        self.add("churn: memory growth", "MB", {OURS: [after.memory_megabytes - before.memory_megabytes]})
+        self.add("churn: threads and sockets left", "", {OURS: [float(_left(before, after))]}, target=0.0)
+
+    def add(self, measure: str, unit: str, values: dict[str, list[float]], **more: Any) -> None:
+        """Add a row from values by system."""
+        peers = {name: found for name, found in values.items() if name != OURS}
+        self.rows.append(row(measure, unit, values.get(OURS, []), peers, **more))
+
+
+def _left(before: Any, after: Any) -> int:
+    return max(0, after.threads - before.threads) + max(0, after.sockets - before.sockets)
+
+
+def main() -> int:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="below two minutes, once each; not for publication")
+    quick = parser.parse_args().quick
+    if (os.cpu_count() or 1) < 2:
+        sys.stderr.write("bench/media.py needs two cores: one for the service, one for the clients\n")
+        return 1
+    os.sched_setaffinity(0, {CLIENT_CORE})
+    bench = Bench(QUICK if quick else Plan())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(bench.run())
+    show(bench.rows, "media path; red: a peer or the target is better")
+    sys.stdout.write(f"written to {write('media', bench.rows)}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Audio: packets put in order with as little delay as the network allows."""

@@ -8,7 +8,7 @@ DEVICE ?= Simulated
 PYTEST := $(BIN)/python -m pytest -q
 FAST_TESTS := tests/unit tests/property tests/golden
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-controls test test-fast lint generate bench-effects clean
+.PHONY: help demo demo-controls test test-fast soak lint generate bench-effects bench-operator clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ test: lint ## Everything: lint, unit, property, golden, chart, media, end to end
 test-fast: $(VENV)/test.stamp ## What needs no processes and no network: unit, property, golden
 	$(PYTEST) $(FAST_TESTS)
 
+soak: $(VENV)/test.stamp ## Everything that takes minutes: all faults for their full time, kills after every write, mutants
+	$(PYTEST) tests -m soak
+
 lint: $(VENV)/test.stamp ## ruff, mypy --strict, layers, generated files
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -51,6 +54,9 @@ generate: $(VENV)/test.stamp ## Writes what is generated: crds/, install.yaml, e
 
 bench-effects: $(VENV)/test.stamp ## Milliseconds a frame by effect: OpenCV, torch, and naive torch
 	@$(BIN)/python bench/effects.py
+
+bench-operator: $(VENV)/test.stamp ## 500, 2,000 and 5,000 pipelines on a real API server, beside a plain kopf operator (an hour)
+	@$(BIN)/python bench/operator_scale.py $(if $(SIZES),--sizes $(SIZES)) $(if $(SHORT),--sizes 100 --seconds 5 --tick-seconds 2)
 
 clean: ## Removes the virtual environment and build/
 	rm -rf $(VENV) build

@@ -1,5 +1,6 @@
 """The control plane is a real one, keeps to itself, and ends with whoever started it."""
 
+import functools
 import os
 import signal
 import stat
@@ -215,7 +216,9 @@ def test_commands_up_status_down(tmp_path: Path) -> None:
 
 def test_ctrl_c_ends_everything(tmp_path: Path) -> None:
     command = (sys.executable, "-u", "-m", "devcluster.controlplane.cli", "up", "--data-dir", str(tmp_path))
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+    # a shell that starts a job in the background has it ignore SIGINT, and children inherit that
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=heed) as running:
         assert running.stdout is not None
         for line in running.stdout:
             if "Ctrl-C ends it" in line:

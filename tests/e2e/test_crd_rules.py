@@ -2,7 +2,7 @@
 
 import copy
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import pytest
 import yaml
 
 from mediapipeline_operator.api.rules import RULES
-from mediapipeline_operator.api.schema import crd
 from mediapipeline_operator.api.spec import LATENCY_BUCKETS_MILLISECONDS, MediaPipelineSpec
 
 Json = dict[str, Any]
@@ -70,6 +69,11 @@ def schedule(**bounds: int) -> Json:
     return {"name": "day", "cron": "0 8 * * MON-FRI", "durationSeconds": 3600, **bounds}
 
 
+def media(**change: Any) -> Json:
+    return {"networking": {"media": change}}
+
+
+PORTS = "spec.networking.media.portRange"
 BOUNDS = ", ".join(map(str, LATENCY_BUCKETS_MILLISECONDS))
 ACCEPTED = {
     "the least": {},
@@ -90,6 +94,13 @@ ACCEPTED = {
     },
     "a rollout without surge": {"rollout": {"maxSurge": 0, "maxUnavailable": 1}},
     "percentages": {"rollout": {"maxSurge": "25%", "maxUnavailable": "0%"}},
+    "Voice on the CPU": {"profile": "Voice", "compute": {"device": "CPU"}},
+    "Voice simulated": {"profile": "Voice", "compute": {"device": "Simulated"}},
+    "HostPort with ports": media(mode="HostPort", portRange="50000-50007"),
+    "the widest range of HostPort": media(mode="HostPort", portRange="50000-50255"),
+    "all ports": media(portRange="10000-65535"),
+    "ports up to the admin port": media(portRange="9000-9089"),
+    "an advertised address": media(advertisedAddresses=["203.0.113.7", "2001:db8::1"]),
     "52 characters": {},
     "engine HorizontalPodAutoscaler": scaling(engine="HorizontalPodAutoscaler", signals=[{"type": "CPUUtilization"}]),
     "engine KEDA with a query": scaling(engine="KEDA", latency={"source": "Query", "query": "vector(1)"}),
@@ -135,6 +146,13 @@ REJECTED = {
         "spec.monitoring.intervalSeconds",
         "autoscaling.latency.scaleUp.forSeconds",
     ),
+    "Voice with a GPU": ({"profile": "Voice"}, "spec.compute.device", "set compute.device to CPU"),
+    "HostPort without ports": (media(mode="HostPort"), PORTS, "HostPort needs portRange"),
+    "ports backwards": (media(portRange="50007-50000"), PORTS, "from-to with 1024 <= from <= to <= 65535"),
+    "ports too high": (media(portRange="60000-65536"), PORTS, "from-to with 1024 <= from <= to <= 65535"),
+    "fewer ports than sessions": (media(portRange="50000-50006"), PORTS, "lower sessions.maxPerReplica"),
+    "too many ports on the node": (media(mode="HostPort", portRange="50000-50256"), PORTS, "at most 256 ports"),
+    "ports around the admin port": (media(portRange="9000-9099"), PORTS, "must not hold 8080 or 9090"),
     "a rollout that cannot begin": (
         {"rollout": {"maxSurge": "0%", "maxUnavailable": 0}},
         "spec.rollout.maxUnavailable",
@@ -236,7 +254,8 @@ def test_names_from_which_no_child_can_be_named_are_rejected(api: httpx.Client, 
 
 def test_each_rule_has_a_case_that_it_rejects() -> None:
     tested_below = 3  # the name, the profile, and replicas under engine Operator
-    assert len(RULES) == len(REJECTED) + tested_below
+    of_one_rule = 1  # ports backwards and too high
+    assert len(RULES) == len(REJECTED) - of_one_rule + tested_below
 
 
 def change(api: httpx.Client, path: str, spec: Json) -> httpx.Response:
@@ -263,25 +282,10 @@ def test_replicas_may_change_with_the_engine_and_under_engine_none(api: httpx.Cl
         change(api, pipelines, spec).raise_for_status()
 
 
-@pytest.fixture
-def two_profiles(api: httpx.Client, namespace: str, kubectl: Kubectl) -> Iterator[str]:
-    """The CRD with a second profile, in a group of its own: with only one the enumeration answers before the rule."""
-    other = crd()
-    other["metadata"]["name"] = "mediapipelines.profiles.example.com"
-    other["spec"]["group"] = "profiles.example.com"
-    del other["spec"]["names"]["shortNames"]
-    spec = other["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    spec["properties"]["profile"]["enum"].append("Voice")
-    kubectl("apply", "--server-side", "-f", "-", input=yaml.safe_dump(other))
-    yield f"/apis/profiles.example.com/v1alpha1/namespaces/{namespace}/mediapipelines"
-    kubectl("delete", "crd", other["metadata"]["name"], "--wait=false")
-
-
-def test_the_profile_is_immutable(api: httpx.Client, two_profiles: str, eventually: Eventually) -> None:
-    obj = pipeline() | {"apiVersion": "profiles.example.com/v1alpha1"}
-    eventually(lambda: api.post(two_profiles, json=obj).status_code in (201, 409), "the other group")
-    change(api, two_profiles, {"profile": "Video", "paused": True}).raise_for_status()
-    answer = change(api, two_profiles, {"profile": "Voice"}).json()
+def test_the_profile_is_immutable(api: httpx.Client, pipelines: str) -> None:
+    api.post(pipelines, json=pipeline({"compute": {"device": "CPU"}})).raise_for_status()
+    change(api, pipelines, {"profile": "Video", "paused": True}).raise_for_status()
+    answer = change(api, pipelines, {"profile": "Voice"}).json()
     assert answer["details"]["causes"][0]["field"] == "spec.profile"
     assert "profile is immutable" in answer["message"]
 
@@ -305,6 +309,12 @@ def test_the_profile_is_immutable(api: httpx.Client, two_profiles: str, eventual
             'spec.pipeline.stages[1]: Duplicate value: {"name',
         ),
         ({"pod": {"labels": {"team": "not a label"}}}, "spec.pod.labels.team"),
+        ({"networking": {"media": {"portRange": "500-600"}}}, "spec.networking.media.portRange"),
+        ({"networking": {"media": {"mode": "Relay"}}}, 'supported values: "PodIP", "HostPort"'),
+        (
+            {"networking": {"media": {"advertisedAddresses": ["a host"]}}},
+            "spec.networking.media.advertisedAddresses[0]",
+        ),
     ],
 )
 def test_a_wrong_field_is_named(api: httpx.Client, pipelines: str, wrong: Json, named: str) -> None:
@@ -377,14 +387,14 @@ def test_kubectl_get_prints_the_columns(api: httpx.Client, kubectl: Kubectl, pip
         "desiredReplicas": 4,
         "image": "registry/mediapod:1",
         "sessions": {"active": 21, "capacity": 24, "summary": "21/24"},
-        "latency": {"p95Milliseconds": 120, "missPerMille": 61},
+        "latency": {"p95Milliseconds": 120, "summary": "120ms", "missPerMille": 61},
         "autoscaling": {"summary": "ScalingUp", "dataState": "Fresh"},
         "conditions": [ready | {"lastTransitionTime": "2026-01-02T03:04:05Z"}],
     }
     patch_status(api, pipelines, status)
     table = kubectl("get", "mpl", "--namespace", namespace).stdout.splitlines()
     assert table[0].split() == ["NAME", "READY", "REPLICAS", "DESIRED", "SESSIONS", "P95", "SCALING", "AGE"]
-    assert table[1].split()[:-1] == ["studio-blur", "True", "3", "4", "21/24", "120", "ScalingUp"]
+    assert table[1].split()[:-1] == ["studio-blur", "True", "3", "4", "21/24", "120ms", "ScalingUp"]
     wide = kubectl("get", "media", "--namespace", namespace, "--output=wide").stdout.splitlines()
     assert wide[0].split()[8:] == ["DEVICE", "MISS", "DATA", "IMAGE"]
     assert wide[1].split()[8:] == ["GPU", "61", "Fresh", "registry/mediapod:1"]

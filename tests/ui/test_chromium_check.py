@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -50,15 +51,17 @@ async def test_a_refused_offer_is_told_with_its_reason(chromium: str) -> None:
 
 async def test_the_command_fails_without_the_effect_and_leaves_no_browser(chromium: str, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
+    folder = tempfile.mkdtemp(prefix="c-", dir="/tmp")  # short: Chromium aborts when the path of its socket gets long
     async with ControlServer(host="127.64.0.33") as server:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "devcluster.load.cli", "check-chromium", "--url", server.url),
             *("--stages", json.dumps(BLUR), "--seconds", "3", "--binary", chromium, "--report", str(report)),
-            env={"TMPDIR": str(tmp_path), "PATH": "/usr/bin:/bin"},
+            env={"TMPDIR": folder, "PATH": "/usr/bin:/bin"},
         )
         assert await asyncio.wait_for(process.wait(), 80) == 1
     assert json.loads(report.read_text())["effect"] == "not seen"
-    left = [name for name in os.listdir(tmp_path) if name.startswith("chromium-check-")]  # noqa: PTH208  a short look
+    left = [name for name in os.listdir(folder) if name.startswith("chromium-check-")]  # noqa: PTH208  a short look
+    shutil.rmtree(folder)
     assert not left, "the browser's profile is removed"
 
 

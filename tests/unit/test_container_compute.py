@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mediapipeline_operator.api.spec import Compute
+from mediapipeline_operator.api.spec import MediaPipelineSpec
 from mediapipeline_operator.core.resources.compute import container_resources, cpu_cores, workers
 from mediapipeline_operator.core.resources.stored import as_stored
 
@@ -32,14 +32,24 @@ def test_workers_are_the_whole_cpus_of_the_limit_or_else_of_the_request(resource
     assert workers(resources) == count
 
 
+def _spec(compute: dict[str, Any], profile: str = "Video") -> MediaPipelineSpec:
+    stages = [{"name": "soften", "effect": "GaussianBlur"}]
+    return MediaPipelineSpec.model_validate({"profile": profile, "pipeline": {"stages": stages}, "compute": compute})
+
+
+def test_voice_is_guaranteed_its_resources() -> None:
+    resources = container_resources(_spec({"device": "CPU"}, "Voice"))
+    assert resources == {"requests": {"cpu": "1", "memory": "2Gi"}, "limits": {"cpu": "1", "memory": "2Gi"}}
+
+
 def test_a_gpu_is_added_to_what_the_user_asks_for() -> None:
-    compute = Compute.model_validate({"device": "GPU", "resources": {"requests": {"cpu": "4"}}})
-    assert container_resources(compute) == {"requests": {"cpu": "4"}, "limits": {"nvidia.com/gpu": "1"}}
+    spec = _spec({"device": "GPU", "resources": {"requests": {"cpu": "4"}}})
+    assert container_resources(spec) == {"requests": {"cpu": "4"}, "limits": {"nvidia.com/gpu": "1"}}
 
 
 def test_other_devices_request_no_gpu() -> None:
     for device in ("CPU", "Simulated"):
-        assert "nvidia.com/gpu" not in str(container_resources(Compute.model_validate({"device": device})))
+        assert "nvidia.com/gpu" not in str(container_resources(_spec({"device": device})))
 
 
 def test_what_the_server_drops_is_left_out_and_what_it_keeps_stays() -> None:

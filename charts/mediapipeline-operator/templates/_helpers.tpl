@@ -55,15 +55,15 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 # The number of replicas is written here and nowhere else.
 - apiGroups: [apps]
   resources: [deployments/scale]
-  verbs: [get, update, patch]
+  verbs: [update]
 # Pods are observed, and marked as draining. They are never deleted by the operator.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch, patch]
+  verbs: [list, watch, patch]
 # Decisions are told as events of the pipeline.
 - apiGroups: [""]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create]
 {{- end }}
 
 {{/* A map as key=value,key=value, keys in order. */}}
@@ -86,6 +86,7 @@ MEDIAPIPELINE_OPERATOR_MEDIAPOD_IMAGE: "{{ .Values.mediapod.image.repository }}:
 MEDIAPIPELINE_OPERATOR_NAMESPACES: {{ join "," .Values.namespaces | quote }}
 MEDIAPIPELINE_OPERATOR_SERVICE_MONITOR_LABELS: {{ include "operator.pairs" .Values.prometheus.serviceMonitorLabels | quote }}
 MEDIAPIPELINE_OPERATOR_MONITORING_NAMESPACE: {{ .Values.prometheus.namespace | quote }}
+MEDIAPIPELINE_OPERATOR_MAX_CONCURRENT_ROLLOUTS: {{ .Values.rollouts.maxConcurrent | quote }}
 MEDIAPIPELINE_OPERATOR_TICK_SECONDS: {{ .Values.scaling.tickSeconds | quote }}
 MEDIAPIPELINE_OPERATOR_LEASE_NAMESPACE: {{ .Release.Namespace | quote }}
 MEDIAPIPELINE_OPERATOR_LEASE_NAME: {{ .Values.fullnameOverride | quote }}

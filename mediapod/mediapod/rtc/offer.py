@@ -124,8 +124,10 @@ def _parse(sdp: str) -> SessionDescription:
 
 def _check_media(description: SessionDescription) -> None:
     kinds = [media.kind for media in description.media]
-    if kinds.count("video") != 1:
-        raise InvalidOffer("sdp", f"has {kinds.count('video')} video media lines; exactly one is needed")
+    if not kinds:
+        raise InvalidOffer("sdp", "has no media lines; offer video, audio or both")
+    if kinds.count("video") > 1:
+        raise InvalidOffer("sdp", f"has {kinds.count('video')} video media lines; at most one is accepted")
     if kinds.count("audio") > 1:
         raise InvalidOffer("sdp", f"has {kinds.count('audio')} audio media lines; at most one is accepted")
     for index, media in enumerate(description.media):

@@ -1,5 +1,6 @@
 """Part of the spec: how the pods are placed, rolled out, watched and reached. Most of it is passed on to Kubernetes."""
 
+from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -8,6 +9,9 @@ from mediapipeline_operator.api.model import Annotations, ApiModel, Json, Labels
 
 # A number of pods or a share of them ("25%").
 Share = Annotated[int, Field(ge=0, le=1000)] | Annotated[str, Field(pattern=r"^(100|[0-9]{1,2})%$", max_length=4)]
+
+# An IP address, roughly; the mediapod checks it exactly.
+Address = Annotated[str, Field(pattern=r"^[0-9A-Fa-f:.]+$", min_length=2, max_length=45)]
 
 
 class Scheduling(ApiModel):
@@ -86,6 +90,33 @@ class IngressSpec(ApiModel):
     )
 
 
+class MediaMode(StrEnum):
+    POD_IP = "PodIP"
+    HOST_PORT = "HostPort"
+
+
+class Media(ApiModel):
+    """How media (UDP) reaches a pod: clients talk to the pod itself, never through a Service."""
+
+    mode: MediaMode = Field(
+        default=MediaMode.POD_IP,
+        description="PodIP: clients reach the pods' own addresses. HostPort: they reach the node's address, at the "
+        "ports of portRange, which a pod then has for itself: one pod a node.",
+    )
+    port_range: str = Field(
+        default="",
+        max_length=11,
+        pattern=r"^([1-9][0-9]{3,4}-[1-9][0-9]{3,4})?$",
+        description="UDP ports for media, for example 50000-50063; a session takes one. Empty: any free port.",
+    )
+    advertised_addresses: tuple[Address, ...] = Field(
+        default=(),
+        max_length=7,
+        description="Further addresses at which the same ports are reached, for example behind NAT; "
+        "with HostPort the node's own is always among them.",
+    )
+
+
 class NetworkPolicySpec(ApiModel):
     enabled: bool = Field(default=True, description="Whether a NetworkPolicy is made.")
     allow_from: tuple[Json, ...] = Field(
@@ -101,6 +132,7 @@ class Networking(ApiModel):
 
     service: ServiceSpec = Field(default_factory=ServiceSpec, description="The signalling Service.")
     ingress: IngressSpec | None = Field(default=None, description="An Ingress for signalling. Absent: none.")
+    media: Media = Field(default_factory=Media, description="How media reaches the pods.")
     network_policy: NetworkPolicySpec = Field(
         default_factory=NetworkPolicySpec, description="The NetworkPolicy of the pods."
     )

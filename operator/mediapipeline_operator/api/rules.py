@@ -11,6 +11,8 @@ from mediapipeline_operator.api.model import LATENCY_BUCKETS_MILLISECONDS
 
 _BOUNDS = ", ".join(str(bound) for bound in LATENCY_BUCKETS_MILLISECONDS)
 _SPEC = ("spec",)
+_PORTS = "self.networking.media.portRange"
+_FIRST, _LAST = (f"int({_PORTS}.split('-')[{index}])" for index in (0, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,5 +147,41 @@ RULES = (
         "&& string(self.rollout.maxUnavailable) in ['0', '0%', '00%'])",
         "maxSurge and maxUnavailable must not both be 0: a rollout could not begin",
         "rollout.maxUnavailable",
+    ),
+    Rule(
+        _SPEC,
+        "self.profile != 'Voice' || self.compute.device != 'GPU'",
+        "profile Voice has no work for a GPU: set compute.device to CPU",
+        "compute.device",
+    ),
+    Rule(
+        _SPEC,
+        f"self.networking.media.mode != 'HostPort' || size({_PORTS}) > 0",
+        "mode HostPort needs portRange: the ports that a pod takes on its node",
+        "networking.media.portRange",
+    ),
+    Rule(
+        _SPEC,
+        f"size({_PORTS}) == 0 || ({_FIRST} <= {_LAST} && {_FIRST} >= 1024 && {_LAST} <= 65535)",
+        "must be from-to with 1024 <= from <= to <= 65535",
+        "networking.media.portRange",
+    ),
+    Rule(
+        _SPEC,
+        f"size({_PORTS}) == 0 || {_LAST} < {_FIRST} || {_LAST} - {_FIRST} + 1 >= self.sessions.maxPerReplica",
+        "portRange must have a port for each session: widen it or lower sessions.maxPerReplica",
+        "networking.media.portRange",
+    ),
+    Rule(
+        _SPEC,
+        f"self.networking.media.mode != 'HostPort' || size({_PORTS}) == 0 || {_LAST} - {_FIRST} < 256",
+        "portRange may have at most 256 ports with mode HostPort: each stands in the pod template",
+        "networking.media.portRange",
+    ),
+    Rule(
+        _SPEC,
+        f"size({_PORTS}) == 0 || [8080, 9090].all(port, port < {_FIRST} || port > {_LAST})",
+        "portRange must not hold 8080 or 9090, the pods' own ports",
+        "networking.media.portRange",
     ),
 )

@@ -30,6 +30,8 @@ from mediapipeline_operator.api.autoscaling import (
 )
 from mediapipeline_operator.api.hosting import (
     IngressSpec,
+    Media,
+    MediaMode,
     Monitoring,
     Networking,
     NetworkPolicySpec,
@@ -65,6 +67,8 @@ __all__ = [
     "LatePolicy",
     "Latency",
     "LatencySource",
+    "Media",
+    "MediaMode",
     "MediaPipelineSpec",
     "Mode",
     "Monitoring",
@@ -94,6 +98,7 @@ __all__ = [
 
 class Profile(StrEnum):
     VIDEO = "Video"
+    VOICE = "Voice"
 
 
 class LatePolicy(StrEnum):
@@ -208,7 +213,11 @@ class Compute(ApiModel):
 class MediaPipelineSpec(ApiModel):
     """What the service does to frames, on which device, between how many replicas, at which latency."""
 
-    profile: Profile = Field(default=Profile.VIDEO, description="Kind of media. Immutable.")
+    profile: Profile = Field(
+        default=Profile.VIDEO,
+        description="Kind of media. Voice: guaranteed CPU and memory on nodes labelled node-type=low-latency, and "
+        "clients stay with one pod; not with device GPU. Immutable.",
+    )
     paused: bool = Field(
         default=False,
         description="While true no child is written, running drains are undone and spec.replicas is not carried out.",

@@ -11,8 +11,13 @@ from mediapipeline_operator.core.engines import conflict_text
 from mediapipeline_operator.core.model import DeploymentState, Findings, PodState, Snapshot
 from mediapipeline_operator.core.observed import rollout_in_progress
 from mediapipeline_operator.core.resources.autoscalers import HPA_KIND, KEDA_KIND, autoscaler_kind
+from mediapipeline_operator.core.rollouts import BY_OPERATOR, BY_SPEC, template_rolls_out
 
 _PATIENCE_SECONDS = 60.0  # a pod may be unschedulable for this long, while nodes come up, before anybody is told
+_QUEUED = (
+    "the operator has a newer template for these pods and rolls out a few pipelines at a time "
+    "(--max-concurrent-rollouts); until then they run as they are"
+)
 SERVICE_MONITOR = "ServiceMonitor"
 
 
@@ -82,9 +87,12 @@ def _progressing(snapshot: Snapshot, findings: Findings, ready: Condition) -> Co
     if findings.invalid or findings.refused or findings.failed:
         return Condition(ConditionType.PROGRESSING, False, ready.reason, ready.message)
     if _rolling_out(snapshot):
-        return Condition(ConditionType.PROGRESSING, True, "RollingOut", _rollout_message(snapshot))
+        reason = BY_OPERATOR if template_rolls_out(snapshot) else BY_SPEC
+        return Condition(ConditionType.PROGRESSING, True, reason, _rollout_message(snapshot))
     if not ready.status:
         return Condition(ConditionType.PROGRESSING, True, ready.reason, ready.message)
+    if findings.queued:
+        return Condition(ConditionType.PROGRESSING, True, "RolloutQueued", _QUEUED)
     return Condition(ConditionType.PROGRESSING, False, "Settled", "nothing is under way")
 
 

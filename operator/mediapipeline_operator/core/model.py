@@ -98,6 +98,16 @@ class AutoscalerState:
 
 
 @dataclass(frozen=True, slots=True)
+class Expected:
+    """The digests of the children that a generation wants. Making them anew costs most of a pass that finds nothing."""
+
+    generation: int
+    draining: int
+    bounds: tuple[int, int]  # fewest and most replicas, by the schedules of that time
+    digests: Mapping[ChildRef, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """What this process remembers of a pipeline between passes. Losing it costs nothing but a repeated log line."""
 
@@ -105,6 +115,7 @@ class Memory:
     converged: Mapping[ChildRef, str] = field(default_factory=dict)  # manifest digests that the cluster has had
     unrepairable: Mapping[ChildRef, tuple[str, str]] = field(default_factory=dict)  # what an apply could not change
     applied_generation: int = 0  # of the Deployment after our last apply
+    expected: Expected | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +130,7 @@ class Snapshot:
     memory: Memory
     now: datetime
     autoscalers: tuple[AutoscalerState, ...] = ()  # on this pipeline or its Deployment, ours included
+    rollout_slot: bool = False  # a template that changed without the spec may roll out now
 
     @property
     def deployment(self) -> DeploymentState | None:
@@ -163,6 +175,7 @@ class Findings:
     refused: Mapping[ChildRef, str] = field(default_factory=dict)  # objects in the way that are not ours
     waiting: tuple[ChildRef, ...] = ()  # children of a deleted predecessor, or being deleted
     failed: Mapping[ChildRef, str] = field(default_factory=dict)  # writes that the API server rejected
+    queued: bool = False  # the operator's own template is newer, and waits for its turn to roll out
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +194,7 @@ class Plan:
     scaling_events: tuple[EventNote, ...] = ()
     repairs: Mapping[ChildRef, EventNote] = field(default_factory=dict)
     outcome: Outcome | None = None
-    converged: Mapping[ChildRef, str] = field(default_factory=dict)  # the manifests' digests once all applies are done
+    expected: Expected | None = None  # what the children are once all applies are done
     requeue_after_seconds: float | None = None
 
     @property

@@ -5,8 +5,7 @@ Pure: the same snapshot gives the same plan.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from mediapipeline_operator.api.reasons import EventReason
 from mediapipeline_operator.api.spec import MediaPipelineSpec
@@ -18,6 +17,7 @@ from mediapipeline_operator.core.model import (
     ChildState,
     Delete,
     EventNote,
+    Expected,
     Findings,
     Manifest,
     Plan,
@@ -27,6 +27,7 @@ from mediapipeline_operator.core.model import (
 )
 from mediapipeline_operator.core.observed import workload_facts
 from mediapipeline_operator.core.resources import BuildSettings, desired, initial_replicas
+from mediapipeline_operator.core.rollouts import waits_for_slot
 from mediapipeline_operator.core.scaling import schedules
 from mediapipeline_operator.core.scaling.decide import decide
 from mediapipeline_operator.core.scaling.model import Action, MarkDraining, SetReplicas, WorkloadFacts
@@ -35,13 +36,6 @@ from mediapipeline_operator.core.validation import invalid_fields
 
 _LATER_SECONDS = 2.0  # for something that another controller is about to finish
 _REFUSED_SECONDS = 30.0  # for something that a person has to change
-
-
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    ref: ChildRef
-    manifest: Manifest
-    digest: str
 
 
 def plan(snapshot: Snapshot, settings: BuildSettings, *, tick_seconds: float) -> Plan:
@@ -69,12 +63,13 @@ def _scale_only(findings: Findings, outcome: Outcome | None, hand_over: int | No
 
 
 def _full(snapshot: Snapshot, settings: BuildSettings, outcome: Outcome | None, engine: Delegation) -> Plan:
-    wanted = _wanted(snapshot, settings)
-    findings = _findings(snapshot, wanted)
-    applies = tuple(one for one in _applies(snapshot, wanted, findings) if one.ref.kind != engine.withheld)
+    wanted = expected(snapshot, settings)
+    findings = _findings(snapshot, wanted.digests)
+    due = tuple(ref for ref in _due(snapshot, wanted.digests, findings) if ref.kind != engine.withheld)
+    applies = _applies(snapshot, settings, wanted, due) if due else ()
     initial = _initial_replicas(snapshot, applies)
     actions = outcome.actions if outcome is not None and initial is None else ()
-    surplus = tuple(_deletes(snapshot, wanted))
+    surplus = tuple(_deletes(snapshot, wanted.digests))
     deletes = () if _removes_capacity(actions) else surplus[:1]
     return Plan(
         findings=findings,
@@ -86,7 +81,7 @@ def _full(snapshot: Snapshot, settings: BuildSettings, outcome: Outcome | None, 
         scaling_events=_scaling_events(outcome) if initial is None else (),
         repairs=dict(_repairs(snapshot, applies)),
         outcome=outcome if initial is None else None,
-        converged={want.ref: want.digest for want in wanted},
+        expected=wanted,
         requeue_after_seconds=_requeue_after(
             findings, more=len(surplus) > len(deletes) or engine.hand_over is not None
         ),
@@ -110,28 +105,48 @@ def _scaling(
     return decide(spec, workload, snapshot.signals, snapshot.memory.state, snapshot.now, tick_seconds=tick_seconds)
 
 
-def _wanted(snapshot: Snapshot, settings: BuildSettings) -> tuple[_Wanted, ...]:
-    draining = sum(pod.facts.draining and not pod.facts.terminating for pod in snapshot.pods)
+def expected(snapshot: Snapshot, settings: BuildSettings) -> Expected:
+    """The children's digests, from memory unless the spec, the number of draining replicas or the bounds of a schedule
+    have changed.
+
+    `settings` never change within a process, and memory does not outlive it.
+    """
+    known, draining = snapshot.memory.expected, _draining(snapshot)
+    bounds = schedules.bounds(snapshot.pipeline.spec, snapshot.now)
+    now = (snapshot.pipeline.generation, draining, bounds)
+    if known is not None and (known.generation, known.draining, known.bounds) == now:
+        return known
+    manifests = _manifests(snapshot, settings, draining)
+    digests = {ref: manifest_digest(manifest) for ref, manifest in manifests.items()}
+    return Expected(*now, digests)
+
+
+def _draining(snapshot: Snapshot) -> int:
+    return sum(pod.facts.draining and not pod.facts.terminating for pod in snapshot.pods)
+
+
+def _manifests(snapshot: Snapshot, settings: BuildSettings, draining: int) -> dict[ChildRef, Manifest]:
+    """In the order in which they are applied."""
     bounds = schedules.bounds(snapshot.pipeline.spec, snapshot.now)
     manifests = desired(snapshot.pipeline, settings, draining=draining, bounds=bounds)
-    return tuple(
-        _Wanted(ChildRef(manifest["kind"], manifest["metadata"]["name"]), manifest, manifest_digest(manifest))
-        for manifest in manifests
-    )
+    return {ChildRef(manifest["kind"], manifest["metadata"]["name"]): manifest for manifest in manifests}
 
 
-def _findings(snapshot: Snapshot, wanted: Sequence[_Wanted]) -> Findings:
+def _findings(snapshot: Snapshot, digests: Mapping[ChildRef, str]) -> Findings:
     refused: dict[ChildRef, str] = {}
     waiting: list[ChildRef] = []
-    for want in wanted:
-        child = snapshot.children.get(want.ref)
-        if child is None or (is_ours(child, snapshot.pipeline) and not child.deleting):
+    queued = False
+    for ref, digest in digests.items():
+        child = snapshot.children.get(ref)
+        if child is None:
             continue
-        if child.deleting or is_predecessors(child, snapshot.pipeline):
-            waiting.append(want.ref)
+        if is_ours(child, snapshot.pipeline) and not child.deleting:
+            queued |= _drifted(snapshot, ref, digest, child) and waits_for_slot(snapshot, ref, digest)
+        elif child.deleting or is_predecessors(child, snapshot.pipeline):
+            waiting.append(ref)
         else:
-            refused[want.ref] = _refusal(want.ref, child)
-    return Findings(refused=refused, waiting=tuple(waiting))
+            refused[ref] = _refusal(ref, child)
+    return Findings(refused=refused, waiting=tuple(waiting), queued=queued)
 
 
 def _refusal(ref: ChildRef, child: ChildState) -> str:
@@ -139,22 +154,32 @@ def _refusal(ref: ChildRef, child: ChildState) -> str:
     return f"{ref} exists already and {owner}; rename the pipeline, or delete that object"
 
 
-def _applies(snapshot: Snapshot, wanted: Sequence[_Wanted], findings: Findings) -> Iterator[Apply]:
-    for want in wanted:
-        blocked = want.ref in findings.refused or want.ref in findings.waiting
-        if blocked or want.ref.kind in snapshot.unavailable:
+def _due(snapshot: Snapshot, digests: Mapping[ChildRef, str], findings: Findings) -> Iterator[ChildRef]:
+    """Children that are missing or have drifted, and may be written now."""
+    for ref, digest in digests.items():
+        blocked = ref in findings.refused or ref in findings.waiting
+        if blocked or ref.kind in snapshot.unavailable:
             continue
-        child = snapshot.children.get(want.ref)
-        if child is None:
-            yield Apply(want.ref, want.manifest, want.digest, None)
-        elif _drifted(snapshot, want, child):
-            yield Apply(want.ref, want.manifest, want.digest, child.resource_version)
+        child = snapshot.children.get(ref)
+        drifted = child is None or _drifted(snapshot, ref, digest, child)
+        if drifted and (child is None or not waits_for_slot(snapshot, ref, digest)):
+            yield ref
 
 
-def _drifted(snapshot: Snapshot, want: _Wanted, child: ChildState) -> bool:
+def _applies(
+    snapshot: Snapshot, settings: BuildSettings, wanted: Expected, due: Iterable[ChildRef]
+) -> tuple[Apply, ...]:
+    manifests = _manifests(snapshot, settings, wanted.draining)
+    return tuple(
+        Apply(ref, manifests[ref], wanted.digests[ref], child.resource_version if child is not None else None)
+        for ref in due
+        for child in (snapshot.children.get(ref),)
+    )
+
+
+def _drifted(snapshot: Snapshot, ref: ChildRef, digest: str, child: ChildState) -> bool:
     """What an apply has already failed to change is not tried again until either side changes."""
-    tried = snapshot.memory.unrepairable.get(want.ref)
-    return child.digest != want.digest and tried != (want.digest, child.digest)
+    return child.digest != digest and snapshot.memory.unrepairable.get(ref) != (digest, child.digest)
 
 
 def _initial_replicas(snapshot: Snapshot, applies: Sequence[Apply]) -> int | None:
@@ -167,10 +192,9 @@ def _initial_replicas(snapshot: Snapshot, applies: Sequence[Apply]) -> int | Non
     return initial if not deployment.replicas_owned and deployment.replicas < initial else None
 
 
-def _deletes(snapshot: Snapshot, wanted: Sequence[_Wanted]) -> Iterator[Delete]:
-    refs = {want.ref for want in wanted}
+def _deletes(snapshot: Snapshot, digests: Mapping[ChildRef, str]) -> Iterator[Delete]:
     for ref, child in sorted(snapshot.children.items()):
-        if ref not in refs and is_ours(child, snapshot.pipeline) and not child.deleting:
+        if ref not in digests and is_ours(child, snapshot.pipeline) and not child.deleting:
             yield Delete(ref, child.uid, child.resource_version)
 
 

@@ -83,7 +83,10 @@ class App:
     ) -> Outside:
         settings = self._settings
         writer = Writer(transport, lambda: lease.held)
-        cache = ClusterCache(transport, settings.watched_namespaces, self._touched, self._touch_all, self._clock)
+        told = (self._touched, self._touch_all)
+        cache = ClusterCache(
+            transport, settings.watched_namespaces, *told, self._clock, resync_seconds=settings.resync_seconds
+        )
         self._cache = cache
         return Outside(
             settings=settings,

@@ -41,12 +41,12 @@ class Done:
     applied_generation: int = 0
     stale: str = ""
     scaled: bool = False  # every action of scaling was carried out
-    retry_after_seconds: float | None = None
+    retry_after_seconds: float = 0.0  # asked for by the API server
 
 
 class Executor:
     """Raises NotLeaderError and UnreachableError: nobody knows what of the pass has happened, so it is observed
-    and planned again.
+    and planned again. Raises ThrottledError: a server that has too much to do is not sent the rest.
     """
 
     def __init__(
@@ -75,6 +75,8 @@ class Executor:
             done.scaled = True
         except (ConflictError, NotFoundError) as error:
             done.stale = str(error)
+        except ThrottledError:
+            raise
         except ApiError as error:
             done.failed[ChildRef("Deployment", key.name)] = error.message
         return done
@@ -83,11 +85,11 @@ class Executor:
         for apply in plan.applies:
             try:
                 await self._apply(apply, done)
-            except (ConflictError, NotFoundError):
+            except (ConflictError, NotFoundError, ThrottledError):
                 raise
             except ApiError as error:
                 done.failed[apply.ref] = error.message
-                done.retry_after_seconds = error.retry_after_seconds if isinstance(error, ThrottledError) else None
+                done.retry_after_seconds = max(done.retry_after_seconds, error.retry_after_seconds or 0.0)
                 log.warning("apply_failed", pipeline=str(key), child=str(apply.ref), error=str(error))
 
     async def _apply(self, apply: Apply, done: Done) -> None:
@@ -156,7 +158,10 @@ class Executor:
         return child
 
     async def _mark(self, key: Key, pod: str, uid: str, marks: Mapping[str, Mapping[str, str | None]]) -> None:
-        live = await self._writer.mark_pod(key.namespace, pod, uid, marks)
+        seen = next((item for item in self._cache.pods(key.namespace, key.name) if item.facts.uid == uid), None)
+        if seen is None:
+            raise NotFoundError(404, "NotFound", f"Pod {pod} is gone")
+        live = await self._writer.mark_pod(key.namespace, pod, uid, seen.resource_version, marks)
         self._metrics.writes.labels("Pod", "patch").inc()
         self._cache.learn_pod(live)
 

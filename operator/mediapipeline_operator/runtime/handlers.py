@@ -24,6 +24,7 @@ from mediapipeline_operator.shell.cluster.credentials import Credentials
 OnEvent = Callable[[str | None, dict[str, Any]], None]  # kind of event (None: listed), the resource
 _STOP_SECONDS = 10.0
 _HEALTHY_SECONDS = 60.0
+_FEW_BACKOFFS = (0.5, 1.0)
 
 log = structlog.get_logger(__name__)
 
@@ -66,6 +67,7 @@ class PipelineWatch:
 
         def body() -> None:
             try:
+                theirs.set_exception_handler(_task_failed)
                 with asyncio.Runner(loop_factory=lambda: theirs) as runner:
                     runner.run(self._operator(ours, stop))
             except Exception as error:  # noqa: BLE001  whatever ends kopf, it is started again
@@ -92,7 +94,7 @@ class PipelineWatch:
     async def _operator(self, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
         await kopf.operator(
             registry=self._registry(loop),
-            settings=_settings(),
+            settings=_settings(everywhere=not self._namespaces),
             standalone=True,
             clusterwide=not self._namespaces,
             namespaces=self._namespaces,
@@ -113,6 +115,11 @@ class PipelineWatch:
         return registry
 
 
+def _task_failed(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A task of kopf's that failed after kopf had ended: one line, no trace."""
+    log.info("watch_task_failed", kind=labels.KIND, error=repr(context.get("exception") or context.get("message")))
+
+
 def _connection(credentials: Credentials) -> kopf.ConnectionInfo:
     """The same identity as our own requests; a refused token makes kopf ask again and so read the rotated one."""
     scheme, _, token = (credentials.authorization() or "").partition(" ")
@@ -127,13 +134,15 @@ def _connection(credentials: Credentials) -> kopf.ConnectionInfo:
     )
 
 
-def _settings() -> kopf.OperatorSettings:
+def _settings(*, everywhere: bool) -> kopf.OperatorSettings:
     """Scanning stays on: it is how kopf notices that the CRD comes (back)."""
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
-    settings.networking.error_backoffs = _EndlessBackoffs()
+    # With Roles in some namespaces alone kopf is refused the list of namespaces, and goes on without it only when it
+    # has given up. What else it gives up on then, its supervisor tries again.
+    settings.networking.error_backoffs = _EndlessBackoffs() if everywhere else _FEW_BACKOFFS
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 310
     settings.watching.inactivity_timeout = 90

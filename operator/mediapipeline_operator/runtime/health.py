@@ -33,7 +33,11 @@ class HealthServer:
             await self._runner.cleanup()
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
+        """All metrics, or with `?name[]=...` only those of these names."""
+        names = request.query.getall("name[]", [])
+        wanted = self._registry.restricted_registry(names) if names else self._registry
+        body = generate_latest(wanted)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
 
 def _checked(check: Check) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

@@ -18,6 +18,8 @@ from mediapipeline_operator.runtime.observer import Observer
 from mediapipeline_operator.runtime.pipelines import Pipelines
 from mediapipeline_operator.runtime.queue import WorkQueue
 from mediapipeline_operator.runtime.reconciler import Reconciler, Tools
+from mediapipeline_operator.runtime.relisting import Relisting
+from mediapipeline_operator.runtime.rollouts import RolloutTurns
 from mediapipeline_operator.runtime.scaler import Scaler, SignalReader
 from mediapipeline_operator.runtime.settings import Settings
 from mediapipeline_operator.shell.clock import Clock
@@ -52,17 +54,22 @@ class Term:
         self._outside = outside
         settings, clock, metrics = outside.settings, outside.clock, outside.metrics
         self._pipelines = Pipelines()
+        self._rollouts = RolloutTurns(settings.max_concurrent_rollouts, metrics)
         self._reconciler = Reconciler(self._tools())
         self._queue = WorkQueue(self._reconciler.reconcile, settings.workers, clock, metrics)
         self._scaler = Scaler(outside.reader, self._pipelines, self._queue.add, settings.tick_seconds, clock, metrics)
-        self._watch = PipelineWatch(outside.credentials, settings.watched_namespaces, self.seen, clock)
+        namespaces = settings.watched_namespaces
+        self._relisting = Relisting(outside.transport, namespaces, self._pipelines, self.seen, settings.resync_seconds)
+        self._watch = PipelineWatch(outside.credentials, namespaces, self.seen, clock)
 
     async def run(self) -> None:
         """Until cancelled. Passes start when the caches of the children are full."""
         while not self._outside.cache.synced:  # noqa: ASYNC110  a few looks at start; the informers have no one event for it
             await asyncio.sleep(0.05)
+        self._rollouts.begin(Key(*name) for name in self._outside.cache.rolling_out())
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch.run(), name="watch")
+            group.create_task(self._relisting.run(), name="relisting")
             group.create_task(self._queue.run(), name="queue")
             group.create_task(self._scaler.run(), name="scaler")
 
@@ -86,6 +93,8 @@ class Term:
             key = Key(namespace, name)
             if self._pipelines.get(key) is not None:
                 self._queue.add(key)
+            else:
+                self._rollouts.forget(key)
 
     def touch_all(self) -> None:
         """A kind came or went: every pipeline is looked at again."""
@@ -106,8 +115,10 @@ class Term:
             events=outside.events,
             metrics=outside.metrics,
             clock=outside.clock,
+            rollouts=self._rollouts,
             build=outside.settings.build(),
             tick_seconds=outside.settings.tick_seconds,
             measurements_every_seconds=outside.settings.measurements_every_seconds,
             signals=lambda key: self._scaler.signals(key),
+            decided=lambda key: self._scaler.decided(key),
         )

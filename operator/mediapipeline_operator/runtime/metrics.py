@@ -62,10 +62,23 @@ class Metrics:
         )
         self.leader = Gauge(f"{prefix}leader", "1 while this process leads.", registry=self.registry)
         self.pipelines = Gauge(f"{prefix}pipelines", "MediaPipelines that are looked after.", registry=self.registry)
+        self.template_rollouts = Gauge(
+            f"{prefix}template_rollouts", "Rollouts that no spec asked for, by state: running or waiting.", ["state"],
+            registry=self.registry,
+        )  # fmt: skip
         self.writes = Counter(f"{prefix}writes", "Writes to the API server.", ["kind", "verb"], registry=self.registry)
-        self.tick_seconds = Histogram(
-            "mediapipeline_autoscaler_tick_seconds", "Duration of the batch of queries.", registry=self.registry
+        self.first_passes = Gauge(
+            f"{prefix}first_passes", "Pipelines that had a pass since this process leads.", registry=self.registry
         )
+        buckets = (0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 20, 30)
+        self.batch_seconds = Histogram(
+            "mediapipeline_autoscaler_batch_seconds", "Duration of a tick's batch of queries.", buckets=buckets,
+            registry=self.registry,
+        )  # fmt: skip
+        self.tick_seconds = Histogram(
+            "mediapipeline_autoscaler_tick_seconds", "From the start of a tick's queries to its last decision.",
+            buckets=buckets, registry=self.registry,
+        )  # fmt: skip
         self.decisions = Counter(
             "mediapipeline_autoscaler_decisions", "Changed decisions by action and reason.", ["action", "reason"],
             registry=self.registry,

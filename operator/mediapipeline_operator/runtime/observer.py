@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from mediapipeline_operator.api.pipeline import Key, MediaPipeline
 from mediapipeline_operator.core.model import ChildRef, ChildState, Memory, PodState, Snapshot, is_ours
@@ -74,11 +75,14 @@ class Observer:
 
     async def exists(self, pipeline: MediaPipeline) -> bool:
         """Whether this very pipeline is still there and not being deleted: asked before anything is created for it."""
-        key = pipeline.key
-        live = await read(self._transport, PIPELINE, key.namespace, key.name)
+        live = await self.pipeline(pipeline.key)
         if live is None:
             return False
         return bool(live["metadata"]["uid"] == pipeline.uid and "deletionTimestamp" not in live["metadata"])
+
+    async def pipeline(self, key: Key) -> dict[str, Any] | None:
+        """The live resource, None when there is none."""
+        return await read(self._transport, PIPELINE, key.namespace, key.name)
 
     def _remember(self, pipeline: MediaPipeline, found: Mapping[ChildRef, ChildState]) -> None:
         until = self._clock.monotonic() + _FOREIGN_SECONDS

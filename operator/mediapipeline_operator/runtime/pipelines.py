@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mediapipeline_operator.api.pipeline import Key, MediaPipeline
+from mediapipeline_operator.shell.cluster.store import version
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +37,19 @@ class Pipelines:
         """All that can be looked after."""
         return tuple(item for item in self._known.values() if isinstance(item, MediaPipeline))
 
+    def older_than(self, resource_version: int) -> tuple[MediaPipeline | Unreadable, ...]:
+        """All that were last seen before a resource version."""
+        return tuple(item for item in self._known.values() if version(item.resource_version) < resource_version)
+
     def __len__(self) -> int:
         return len(self._known)
 
     def put(self, body: Mapping[str, Any]) -> Key:
-        """Takes a resource's JSON over, unless something newer of the same resource is known."""
+        """Takes a resource's JSON over, unless something newer of that name is known."""
         meta = body["metadata"]
         key = Key(meta["namespace"], meta["name"])
         known = self._known.get(key)
-        same = known is not None and known.uid == meta["uid"]
-        if known is None or not same or int(known.resource_version) < int(meta["resourceVersion"]):
+        if known is None or version(known.resource_version) < version(meta["resourceVersion"]):
             self._known[key] = _read(body, key)
         return key
 

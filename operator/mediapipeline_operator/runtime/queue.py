@@ -48,11 +48,12 @@ class WorkQueue:
         self._running: dict[Key, float] = {}
         self._again: dict[Key, float] = {}
         self._backoffs: dict[Key, Backoff] = {}
+        self._not_before: dict[Key, float] = {}  # what the API server has asked for
         self._changed = asyncio.Event()
 
     def add(self, key: Key, delay_seconds: float = 0.0) -> None:
-        """Makes the key due; an earlier time wins over a later one."""
-        due = self._clock.monotonic() + delay_seconds
+        """Makes the key due; an earlier time wins over a later one, but for what the API server has asked for."""
+        due = max(self._clock.monotonic() + delay_seconds, self._not_before.get(key, 0.0))
         if key in self._queued:
             return
         book = self._again if key in self._running else self._due
@@ -64,7 +65,7 @@ class WorkQueue:
 
     def forget(self, key: Key) -> None:
         """Drops a key that is gone."""
-        for book in (self._due, self._again, self._backoffs):
+        for book in (self._due, self._again, self._backoffs, self._not_before):
             book.pop(key, None)
 
     def stuck_seconds(self) -> float:
@@ -117,6 +118,9 @@ class WorkQueue:
                 await self._pass(key)
             finally:
                 self._finish(key)
+            # A pass that finds nothing to do never waits: without this, thousands of them in a row would keep the
+            # Lease from being renewed.
+            await asyncio.sleep(0)
 
     def _finish(self, key: Key) -> None:
         started = self._running.pop(key)
@@ -136,6 +140,7 @@ class WorkQueue:
             self._retry(key, "error", repr(error), None)
         else:
             self._backoffs.pop(key, None)
+            self._not_before.pop(key, None)
             self._metrics.reconciles.labels("ok").inc()
             if requeue_after is not None:
                 self._again[key] = min(self._again.get(key, float("inf")), self._clock.monotonic() + requeue_after)
@@ -143,7 +148,9 @@ class WorkQueue:
     def _retry(self, key: Key, result: str, detail: str, retry_after_seconds: float | None) -> None:
         self._metrics.reconciles.labels(result).inc()
         backoff = self._backoffs.setdefault(key, Backoff())
-        delay = max(backoff.next_seconds(), retry_after_seconds or 0.0)
+        asked = retry_after_seconds or 0.0
+        self._not_before[key] = self._clock.monotonic() + asked
+        delay = max(backoff.next_seconds(), asked)
         # What changed meanwhile does not shorten the back-off: it is not what failed.
         self._again[key] = self._clock.monotonic() + delay
         log.info("pass_repeated", pipeline=str(key), detail=detail, retry_seconds=round(delay, 2))

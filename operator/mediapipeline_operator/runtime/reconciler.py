@@ -13,9 +13,10 @@ import structlog
 
 from mediapipeline_operator.api.pipeline import Key, MediaPipeline
 from mediapipeline_operator.api.reasons import EventReason
-from mediapipeline_operator.core.model import Apply, EventNote, Memory, Plan, Snapshot
+from mediapipeline_operator.core.model import Apply, ChildRef, EventNote, Memory, Plan, Snapshot
 from mediapipeline_operator.core.plan import plan
 from mediapipeline_operator.core.resources import BuildSettings
+from mediapipeline_operator.core.rollouts import template_rolls_out
 from mediapipeline_operator.core.scaling.model import Signals
 from mediapipeline_operator.core.scaling.outcome import Outcome
 from mediapipeline_operator.core.scaling.state import ScalingState
@@ -25,6 +26,7 @@ from mediapipeline_operator.runtime.metrics import Metrics
 from mediapipeline_operator.runtime.observer import Observer
 from mediapipeline_operator.runtime.pipelines import Pipelines, Unreadable
 from mediapipeline_operator.runtime.queue import PassIncompleteError
+from mediapipeline_operator.runtime.rollouts import RolloutTurns
 from mediapipeline_operator.shell.clock import Clock
 from mediapipeline_operator.shell.cluster.errors import ClusterError, ConflictError, NotFoundError, NotLeaderError
 from mediapipeline_operator.shell.cluster.writer import Writer
@@ -46,10 +48,12 @@ class Tools:
     events: EventPoster
     metrics: Metrics
     clock: Clock
+    rollouts: RolloutTurns
     build: BuildSettings
     tick_seconds: float
     measurements_every_seconds: float
     signals: Callable[[Key], Signals | None]
+    decided: Callable[[Key], None]
 
 
 @dataclass
@@ -72,18 +76,24 @@ class Reconciler:
         Returns after how many seconds to come again; raises PassIncompleteError when something is left to do.
         """
         try:
-            known = self._tools.pipelines.get(key)
-            if known is None:
-                self._forget(key)
-                return None
-            if isinstance(known, Unreadable):
-                await self._reject(known)
-                return None
-            return await self._pass(known)
+            return await self._reconcile(key)
         except NotLeaderError:
             return _NOT_LEADING_SECONDS
         except ClusterError as error:
             raise PassIncompleteError(str(error), getattr(error, "retry_after_seconds", None)) from error
+        finally:
+            self._tools.metrics.first_passes.set(len(self._remembered))
+            self._tools.decided(key)
+
+    async def _reconcile(self, key: Key) -> float | None:
+        known = self._tools.pipelines.get(key)
+        if known is None:
+            self._forget(key)
+            return None
+        if isinstance(known, Unreadable):
+            await self._reject(known)
+            return None
+        return await self._pass(known)
 
     async def _pass(self, pipeline: MediaPipeline) -> float | None:
         remembered = self._remember(pipeline)
@@ -107,6 +117,9 @@ class Reconciler:
         tools = self._tools
         snapshot = tools.observer.snapshot(pipeline, memory, tools.signals(pipeline.key))
         wanted = plan(snapshot, tools.build, tick_seconds=tools.tick_seconds)
+        if wanted.findings.queued and tools.rollouts.take(pipeline.key):
+            snapshot = replace(snapshot, rollout_slot=True)
+            wanted = plan(snapshot, tools.build, tick_seconds=tools.tick_seconds)
         closer = snapshot
         if _creates(wanted):
             closer = await tools.observer.with_live(closer, [apply.ref for apply in _creates(wanted)])
@@ -125,6 +138,7 @@ class Reconciler:
         refreshed = tools.observer.snapshot(pipeline, remembered.memory, snapshot.signals)
         after = replace(refreshed, children={**snapshot.children, **refreshed.children}, now=snapshot.now)
         findings = replace(wanted.findings, failed=done.failed)
+        tools.rollouts.note(pipeline.key, rolling=template_rolls_out(after), waiting=findings.queued)
         body = status(after, findings, outcome, tools.build)
         for note in (*wanted.notes(done.scaled, done.failed), *announcements(pipeline.status, body)):
             self._announce(pipeline.key, pipeline.uid, note)
@@ -135,17 +149,21 @@ class Reconciler:
         since_write = now - remembered.status_written
         if not write_due(pipeline.status, body, since_write, self._tools.measurements_every_seconds):
             return
-        await self._put_status(pipeline.key, pipeline.uid, body)
+        await self._put_status(pipeline, body)
         remembered.status_written = now
 
-    async def _put_status(self, key: Key, uid: str, body: Mapping[str, Any]) -> None:
-        """A pipeline that went away meanwhile is forgotten: its deletion may have been missed by the watch."""
-        tools = self._tools
+    async def _put_status(self, about: MediaPipeline | Unreadable, body: Mapping[str, Any]) -> None:
+        """A pipeline that went away or changed meanwhile is looked at: the watch may have missed it."""
+        tools, key = self._tools, about.key
         try:
-            live = await tools.writer.apply_status(key.namespace, key.name, uid, body)
+            live = await tools.writer.apply_status(key.namespace, key.name, about.uid, about.resource_version, body)
         except (NotFoundError, ConflictError) as error:
-            self._drop(key, uid, str(error))
-            return
+            newer = await tools.observer.pipeline(key)
+            if newer is None:
+                self._drop(key, about.uid, str(error))
+                return
+            tools.pipelines.put(newer)
+            raise
         tools.metrics.writes.labels("MediaPipeline", "status").inc()
         tools.pipelines.put(live)
 
@@ -156,7 +174,7 @@ class Reconciler:
             return
         for note in announcements(unreadable.status, body):
             self._announce(unreadable.key, unreadable.uid, note)
-        await self._put_status(unreadable.key, unreadable.uid, body)
+        await self._put_status(unreadable, body)
 
     def _explain(self, key: Key, outcome: Outcome) -> None:
         write = log.info if outcome.log_due else log.debug
@@ -187,6 +205,7 @@ class Reconciler:
 
     def _forget(self, key: Key) -> None:
         self._remembered.pop(key, None)
+        self._tools.rollouts.forget(key)
         self._tools.metrics.gauges.forget(key)
 
 
@@ -196,11 +215,24 @@ def _creates(wanted: Plan) -> tuple[Apply, ...]:
 
 def _after(memory: Memory, wanted: Plan, done: Done) -> Memory:
     """What is remembered after a pass. Timers move on only when every action of scaling was carried out."""
-    converged = {ref: digest for ref, digest in wanted.converged.items() if ref not in done.failed}
+    converged = _converged(wanted, done)
     decided = wanted.outcome is not None and done.scaled
     return Memory(
         state=wanted.outcome.state if wanted.outcome is not None and decided else memory.state,
         converged=memory.converged if done.stale else {**memory.converged, **converged},
         unrepairable={**memory.unrepairable, **done.unrepairable},
         applied_generation=done.applied_generation or memory.applied_generation,
+        expected=wanted.expected or memory.expected,
     )
+
+
+def _converged(wanted: Plan, done: Done) -> dict[ChildRef, str]:
+    """The children that are now as wanted: not those that were rejected, stand in the way or wait for their turn."""
+    findings = wanted.findings
+    digests = wanted.expected.digests if wanted.expected is not None else {}
+    left_out = {*done.failed, *findings.refused, *findings.waiting}
+    return {
+        ref: digest
+        for ref, digest in digests.items()
+        if ref not in left_out and not (findings.queued and ref.kind == "Deployment")
+    }

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import structlog
 
-from mediapipeline_operator.api.pipeline import Key
+from mediapipeline_operator.api.pipeline import Key, MediaPipeline
 from mediapipeline_operator.api.spec import MediaPipelineSpec
 from mediapipeline_operator.core.scaling.model import Signals
 from mediapipeline_operator.runtime.metrics import Metrics
@@ -48,6 +48,8 @@ class Scaler:
         self._clock = clock
         self._metrics = metrics
         self._signals: Mapping[Key, Signals] = {}
+        self._undecided: set[Key] = set()
+        self._tick_started = 0.0
         self._early = asyncio.Event()
 
     def signals(self, key: Key) -> Signals | None:
@@ -56,8 +58,16 @@ class Scaler:
 
     def notice(self, key: Key) -> None:
         """A pipeline was seen: one without measurements gets them soon."""
-        if key not in self._signals:
+        pipeline = self._pipelines.get(key)
+        if key not in self._signals and isinstance(pipeline, MediaPipeline) and _needs_decisions(pipeline):
             self._early.set()
+
+    def decided(self, key: Key) -> None:
+        """A pass of the pipeline has ended, or it is gone: with the last one the tick ends."""
+        if key in self._undecided:
+            self._undecided.remove(key)
+            if not self._undecided:
+                self._metrics.tick_seconds.observe(self._clock.monotonic() - self._tick_started)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -67,14 +77,15 @@ class Scaler:
             await self._wait(started + self._tick_seconds)
 
     async def _tick(self) -> None:
-        started = self._clock.monotonic()
-        known = [(pipeline.key, pipeline.spec) for pipeline in self._pipelines.readable() if not pipeline.deleting]
-        self._metrics.pipelines.set(len(known))
+        self._tick_started = self._clock.monotonic()
+        self._metrics.pipelines.set(len(self._pipelines))
+        known = [(pipeline.key, pipeline.spec) for pipeline in self._pipelines.readable() if _needs_decisions(pipeline)]
         if not known:
             self._signals = {}
             return
         self._signals = await self._reader.read(known)
-        self._metrics.tick_seconds.observe(self._clock.monotonic() - started)
+        self._metrics.batch_seconds.observe(self._clock.monotonic() - self._tick_started)
+        self._undecided = {key for key, _ in known}
         for key, _ in known:
             self._enqueue(key)
 
@@ -86,3 +97,15 @@ class Scaler:
         except TimeoutError:
             pass
         self._early.clear()
+
+
+def _needs_decisions(pipeline: MediaPipeline) -> bool:
+    """A paused pipeline that says so, and has no drain left to undo, costs nothing until its spec changes."""
+    scaling = pipeline.status.get("autoscaling") or {}
+    at_rest = (
+        pipeline.spec.paused
+        and pipeline.status.get("observedGeneration") == pipeline.generation
+        and scaling.get("summary") == "Paused"
+        and not scaling.get("drains")
+    )
+    return not (pipeline.deleting or at_rest)

@@ -52,6 +52,18 @@ class Settings(BaseSettings):
     )
     workers: int = Field(default=8, ge=1, le=64, description="Pipelines that are worked on at a time.")
     request_timeout_seconds: float = Field(default=5.0, ge=1.0, le=30.0, description="Limit of one API request.")
+    resync_seconds: float = Field(
+        default=900.0,
+        ge=2.0,
+        le=86400.0,
+        description="Everything is listed again after this time, whatever the watches say.",
+    )
+    max_concurrent_rollouts: int = Field(
+        default=5,
+        ge=1,
+        le=1000,
+        description="Pipelines that roll out at a time when the operator, and not a spec, changes their pods.",
+    )
     lease_namespace: str = Field(default="", description="Namespace of the Lease; empty: the operator's own.")
     lease_name: str = Field(default="mediapipeline-operator", description="Name of the Lease.")
     lease_duration_seconds: float = Field(

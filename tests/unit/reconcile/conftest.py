@@ -103,3 +103,9 @@ def snapshot_of() -> Callable[..., Snapshot]:
         return replace(settled, **changes)
 
     return build
+
+
+@pytest.fixture(scope="session")
+def as_live() -> Callable[[Mapping[str, Any]], Json]:
+    """`as_live(manifest)`: the object as the API server returns it after an apply."""
+    return applied

@@ -73,7 +73,9 @@ async def _running(server: Server) -> AsyncIterator[tuple[Informer[Item], Store[
     store: Store[Item] = Store()
     touched: list[Any] = []
     transport: Any = server
-    informer = Informer(transport, DEPLOYMENT, None, store, _read, touched.append, lambda: None, Clock())
+    informer = Informer(
+        transport, DEPLOYMENT, None, store, _read, touched.append, lambda: None, Clock(), resync_seconds=900.0
+    )
     task = asyncio.create_task(informer.run())
     yield informer, store, touched
     assert not task.done(), "an informer never ends by itself"

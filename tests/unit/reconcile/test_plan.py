@@ -52,8 +52,9 @@ def test_an_apply_carries_the_version_that_it_was_planned_from(snapshot_of: Buil
 def test_only_what_was_right_before_is_called_a_repair(snapshot_of: Build) -> None:
     changed = _with_child(snapshot_of(), SERVICE, digest="other")
     assert not _plan(changed).repairs
-    converged = _plan(snapshot_of()).converged
-    known = replace(changed, memory=Memory(state=ScalingState(), converged=converged))
+    expected = _plan(snapshot_of()).expected
+    assert expected is not None
+    known = replace(changed, memory=Memory(state=ScalingState(), converged=expected.digests))
     assert "had been changed" in _plan(known).repairs[SERVICE].message
     assert "was missing" in _plan(_without(known, SERVICE)).repairs[SERVICE].message
 

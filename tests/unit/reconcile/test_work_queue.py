@@ -131,3 +131,22 @@ async def test_a_stuck_pass_is_seen(start: Start) -> None:
     assert queue.stuck_seconds() == 0
     queue.add(ONE)
     await _until(lambda: queue.stuck_seconds() > 0.05)
+
+
+async def test_no_change_shortens_what_the_api_server_asked_for(start: Start) -> None:
+    passes: list[float] = []
+    loop = asyncio.get_running_loop()
+
+    async def work(key: Key) -> None:
+        passes.append(loop.time())
+        if len(passes) == 1:
+            raise PassIncompleteError("429", retry_after_seconds=0.5)
+
+    queue = start(work)
+    queue.add(ONE)
+    await _until(lambda: len(passes) == 1)
+    for _ in range(10):
+        await asyncio.sleep(0.01)
+        queue.add(ONE)  # watch events of children that were written before the refusal
+    await _until(lambda: len(passes) == 2)
+    assert passes[1] - passes[0] >= 0.5

@@ -6,6 +6,7 @@ from mediapipeline_operator.api import labels
 from mediapipeline_operator.api.pipeline import MediaPipeline
 from mediapipeline_operator.core.resources.compute import container_resources, workers
 from mediapipeline_operator.core.resources.environment import environment
+from mediapipeline_operator.core.resources.media import host_ports
 from mediapipeline_operator.core.resources.settings import BuildSettings, resolved_image
 from mediapipeline_operator.core.resources.stored import as_stored
 
@@ -14,12 +15,12 @@ SCRATCH = "tmp"
 
 def mediapod(pipeline: MediaPipeline, settings: BuildSettings) -> dict[str, Any]:
     """The one container of a replica. It has no command: the image's own entry point runs."""
-    resources = container_resources(pipeline.spec.compute)
+    resources = container_resources(pipeline.spec)
     return {
         "name": labels.CONTAINER,
         "image": resolved_image(pipeline.spec, settings),
         "imagePullPolicy": pipeline.spec.image_pull_policy,
-        "ports": [_port("http", labels.HTTP_PORT), _port("admin", labels.ADMIN_PORT)],
+        "ports": [_port("http", labels.HTTP_PORT), _port("admin", labels.ADMIN_PORT), *host_ports(pipeline.spec)],
         "env": environment(pipeline, workers(resources)),
         "resources": resources,
         **_probes(),

@@ -4,7 +4,7 @@ from typing import Any
 
 from mediapipeline_operator.api import labels
 from mediapipeline_operator.api.pipeline import MediaPipeline
-from mediapipeline_operator.api.spec import Device, Scheduling
+from mediapipeline_operator.api.spec import Device, MediaPipelineSpec, Profile
 from mediapipeline_operator.core.resources.container import SCRATCH, mediapod
 from mediapipeline_operator.core.resources.frame import child, metadata
 from mediapipeline_operator.core.resources.settings import BuildSettings, Manifest
@@ -16,6 +16,9 @@ _KEEP_IN_PLACE = {
     "karpenter.sh/do-not-disrupt": "true",
 }
 _GPU_TOLERATION = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+# Where voice runs: nodes kept for it, without neighbours that steal its time.
+_VOICE_NODES = {"node-type": "low-latency"}
+_VOICE_TOLERATION = {"key": "dedicated", "operator": "Equal", "value": "voice-ai", "effect": "NoSchedule"}
 _MEDIA_GROUP = 10001  # the group of the image's user: mounted volumes are readable for it
 
 
@@ -78,8 +81,8 @@ def _volumes(pipeline: MediaPipeline) -> list[dict[str, Any]]:
 def _placement(pipeline: MediaPipeline) -> dict[str, Any]:
     wanted = pipeline.spec.scheduling
     return {
-        "nodeSelector": dict(sorted(wanted.node_selector.items())),
-        "tolerations": _tolerations(wanted, pipeline.spec.compute.device),
+        "nodeSelector": _node_selector(pipeline.spec),
+        "tolerations": _tolerations(pipeline.spec),
         "affinity": as_stored(wanted.affinity),
         "topologySpreadConstraints": _spread(pipeline),
         "priorityClassName": wanted.priority_class_name,
@@ -87,12 +90,17 @@ def _placement(pipeline: MediaPipeline) -> dict[str, Any]:
     }
 
 
-def _tolerations(wanted: Scheduling, device: Device) -> list[dict[str, Any]]:
+def _node_selector(spec: MediaPipelineSpec) -> dict[str, str]:
+    ours = _VOICE_NODES if spec.profile is Profile.VOICE else {}
+    return dict(sorted({**ours, **spec.scheduling.node_selector}.items()))
+
+
+def _tolerations(spec: MediaPipelineSpec) -> list[dict[str, Any]]:
     """GPU nodes are commonly tainted with nvidia.com/gpu so that only GPU pods land there."""
-    given = [as_stored(toleration) for toleration in wanted.tolerations]
-    if device is not Device.GPU or _GPU_TOLERATION in given:
-        return given
-    return [_GPU_TOLERATION, *given]
+    given = [as_stored(toleration) for toleration in spec.scheduling.tolerations]
+    ours = [_GPU_TOLERATION] if spec.compute.device is Device.GPU else []
+    ours += [_VOICE_TOLERATION] if spec.profile is Profile.VOICE else []
+    return [*(toleration for toleration in ours if toleration not in given), *given]
 
 
 def _spread(pipeline: MediaPipeline) -> list[dict[str, Any]]:

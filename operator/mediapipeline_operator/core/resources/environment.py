@@ -10,6 +10,7 @@ from typing import Any
 from mediapipeline_operator.api import labels
 from mediapipeline_operator.api.pipeline import MediaPipeline
 from mediapipeline_operator.api.spec import Device, MediaPipelineSpec, Sessions, Simulation
+from mediapipeline_operator.core.resources.media import media_environment
 from mediapipeline_operator.core.resources.stored import as_stored
 
 # Pod authors may set these; every other variable of ours is what makes the pod obey its pipeline.
@@ -25,7 +26,13 @@ _DOWNWARD = {
 def environment(pipeline: MediaPipeline, worker_count: int) -> list[dict[str, Any]]:
     """Our variables, then the pod author's. Ours win on equal names, except LOG_LEVEL and MEDIAPOD_LOG_FORMAT."""
     extra = {entry["name"]: as_stored(entry) for entry in pipeline.spec.pod.env}
-    ours = [*_downward(), *_plain(pipeline, worker_count), *_token(pipeline.spec.security.token_secret_name)]
+    spec = pipeline.spec
+    ours = [
+        *_downward(),
+        *_plain(pipeline, worker_count),
+        *media_environment(spec.networking.media),
+        *_token(spec.security.token_secret_name),
+    ]
     kept = [entry for entry in ours if not (entry["name"] in _OVERRIDABLE and entry["name"] in extra)]
     taken = {entry["name"] for entry in kept}
     return [*kept, *(entry for name, entry in extra.items() if name not in taken)]

@@ -6,6 +6,7 @@ from mediapipeline_operator.api import labels
 from mediapipeline_operator.api.pipeline import MediaPipeline
 from mediapipeline_operator.api.spec import IngressSpec
 from mediapipeline_operator.core.resources.frame import child, metadata
+from mediapipeline_operator.core.resources.media import media_rule
 from mediapipeline_operator.core.resources.settings import BuildSettings, Manifest
 from mediapipeline_operator.core.resources.stored import as_stored
 
@@ -29,16 +30,16 @@ def network_policy(pipeline: MediaPipeline, settings: BuildSettings) -> Manifest
         "podSelector": selecting,
         "policyTypes": ["Ingress"],
         "ingress": [
-            _rule("TCP", "http", [as_stored(peer) for peer in wanted.allow_from]),
-            _rule("UDP", None, []),  # media comes from wherever the clients are, to ports that ICE chose
-            _rule("TCP", "admin", _admin_peers(selecting, settings)),
+            _rule("http", [as_stored(peer) for peer in wanted.allow_from]),
+            media_rule(pipeline.spec.networking.media),
+            _rule("admin", _admin_peers(selecting, settings)),
         ],
     }
     return child("networking.k8s.io/v1", "NetworkPolicy", metadata(pipeline, labels.COMPONENT_MEDIA), spec=spec)
 
 
-def _rule(protocol: str, port: str | None, peers: list[dict[str, Any]]) -> dict[str, Any]:
-    ports = [{"protocol": protocol, "port": port}] if port else [{"protocol": protocol}]
+def _rule(port: str, peers: list[dict[str, Any]]) -> dict[str, Any]:
+    ports = [{"protocol": "TCP", "port": port}]
     return {"ports": ports, "from": peers} if peers else {"ports": ports}
 
 

@@ -62,7 +62,7 @@ def _value(situation: Situation, kind: SignalType, pod: PodFacts) -> float | Non
 
 def _requested(situation: Situation, resource: str) -> float | None:
     """What a replica requests, as the HorizontalPodAutoscaler counts; Kubernetes takes the limit for a missing one."""
-    resources = container_resources(situation.spec.compute)
+    resources = container_resources(situation.spec)
     for section in ("requests", "limits"):
         quantity = resources.get(section, {}).get(resource)
         if quantity is not None:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mediapipeline_operator.core.model import AutoscalerState, ChildState, PodState
-from mediapipeline_operator.core.observed import autoscaler_state, child_state, pod_state
+from mediapipeline_operator.core.observed import autoscaler_state, child_state, pod_state, rollout_in_progress
 from mediapipeline_operator.shell.clock import Clock
 from mediapipeline_operator.shell.cluster.informer import Informer
-from mediapipeline_operator.shell.cluster.kinds import CHILD_KINDS, HPA, POD
+from mediapipeline_operator.shell.cluster.kinds import CHILD_KINDS, DEPLOYMENT, HPA, POD
 from mediapipeline_operator.shell.cluster.store import PipelineName, Store
 from mediapipeline_operator.shell.cluster.transport import Transport
 
@@ -27,36 +27,22 @@ class ClusterCache:
         on_change: Callable[[set[PipelineName]], None],
         on_availability: Callable[[], None],
         clock: Clock,
+        resync_seconds: float,
     ) -> None:
         self._children: dict[str, Store[ChildState]] = {kind.name: Store() for kind in CHILD_KINDS}
         self._pods: Store[PodState] = Store()
         self._autoscalers: Store[AutoscalerState] = Store()
         scopes = tuple(namespaces) or (None,)
         self._informers: list[Informer[ChildState] | Informer[PodState] | Informer[AutoscalerState]] = []
+        told = (on_change, on_availability, clock, resync_seconds)
         for scope in scopes:
             self._informers += [
-                Informer(
-                    transport, kind, scope, self._children[kind.name], child_state, on_change, on_availability, clock
-                )
-                for kind in CHILD_KINDS
+                Informer(transport, kind, scope, self._children[kind.name], child_state, *told) for kind in CHILD_KINDS
             ]
-            self._informers.append(
-                Informer(transport, POD, scope, self._pods, pod_state, on_change, on_availability, clock)
-            )
+            self._informers.append(Informer(transport, POD, scope, self._pods, pod_state, *told))
             # Others' autoscalers do not carry our label; of each only its name, owner and target are kept.
-            self._informers.append(
-                Informer(
-                    transport,
-                    HPA,
-                    scope,
-                    self._autoscalers,
-                    autoscaler_state,
-                    on_change,
-                    on_availability,
-                    clock,
-                    selector=None,
-                )
-            )
+            foreign = Informer(transport, HPA, scope, self._autoscalers, autoscaler_state, *told, selector="")
+            self._informers.append(foreign)
 
     async def run(self) -> None:
         """Keeps all caches current until cancelled."""
@@ -85,6 +71,14 @@ class ClusterCache:
     def autoscalers(self, namespace: str, pipeline: str) -> tuple[AutoscalerState, ...]:
         """Autoscalers of anybody on the pipeline or on a Deployment of its name."""
         return self._autoscalers.of_pipeline(namespace, pipeline)
+
+    def rolling_out(self) -> tuple[PipelineName, ...]:
+        """Pipelines whose Deployments replace pods, or are about to."""
+        return tuple(
+            (child.namespace, child.pipeline)
+            for child in self._children[DEPLOYMENT.name].all()
+            if child.deployment is not None and rollout_in_progress(child.deployment, child.deployment.generation)
+        )
 
     def learn_child(self, obj: Mapping[str, Any]) -> ChildState:
         """Takes the answer to a read or write of ours over at once, without waiting for the watch."""

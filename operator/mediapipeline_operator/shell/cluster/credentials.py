@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from kubernetes import client, config
 
+from mediapipeline_operator.shell.cluster.errors import UnauthorizedError
+
 
 class NoCredentialsError(Exception):
     """Neither a service account nor a kubeconfig is there."""
@@ -29,8 +31,14 @@ class Credentials:
     configuration: client.Configuration
 
     def authorization(self) -> str | None:
-        """The Authorization header's value: a bearer token, re-read by the client's hook when it may have rotated."""
-        value = self.configuration.get_api_key_with_prefix("BearerToken", "authorization")
+        """The Authorization header's value: a bearer token, re-read by the client's hook when it may have rotated.
+
+        Raises UnauthorizedError when its file cannot be read, which may be a moment of its rotation.
+        """
+        try:
+            value = self.configuration.get_api_key_with_prefix("BearerToken", "authorization")
+        except (OSError, config.ConfigException) as error:
+            raise UnauthorizedError(401, "Unauthorized", f"the token cannot be read: {error}") from error
         return str(value) if value else None
 
     def ssl_context(self) -> ssl.SSLContext | None:

@@ -24,15 +24,13 @@ from mediapipeline_operator.shell.cluster.errors import (
     api_error,
 )
 from mediapipeline_operator.shell.cluster.kinds import Kind
+from mediapipeline_operator.shell.cluster.reader import list_all
 from mediapipeline_operator.shell.cluster.store import PipelineName, Store, T
 from mediapipeline_operator.shell.cluster.transport import Transport
 
-_PAGE = 500
-_LIST_TIMEOUT_SECONDS = 30.0
 _WATCH_SECONDS = 300  # asked of the server, so that load moves between its replicas
 _SILENCE_SECONDS = 90.0  # bookmarks come every minute; a longer silence is a half-open connection
 _PAUSE_SECONDS = 0.5  # between two watches, should something in between end each of them at once
-_RESYNC_SECONDS = 900.0
 _UNAVAILABLE_RETRY_SECONDS = 10.0
 
 log = structlog.get_logger(__name__)
@@ -41,7 +39,7 @@ log = structlog.get_logger(__name__)
 class Informer(Generic[T]):
     """Keeps `store` equal to the cluster for one kind in one namespace (None: all).
 
-    `selector`: only objects with these labels; None: all of the kind.
+    `selector`: only objects with these labels; empty: all of the kind.
     """
 
     def __init__(
@@ -54,12 +52,13 @@ class Informer(Generic[T]):
         on_change: Callable[[set[PipelineName]], None],
         on_availability: Callable[[], None],
         clock: Clock,
-        selector: str | None = labels.PIPELINE,
+        resync_seconds: float,
+        selector: str = labels.PIPELINE,
     ) -> None:
         self.kind = kind
         self.unavailable: str | None = None  # why the kind cannot be read
         self.synced = False  # listed once, or known to be unavailable
-        self._selection: Mapping[str, str] = {} if selector is None else {"labelSelector": selector}
+        self._selector = selector
         self._transport = transport
         self._namespace = namespace
         self._store = store
@@ -67,6 +66,7 @@ class Informer(Generic[T]):
         self._on_change = on_change
         self._on_availability = on_availability
         self._clock = clock
+        self._resync_seconds = resync_seconds
         self._backoff = Backoff(first_seconds=0.5)
         self._version = ""
         self._relist_at = 0.0
@@ -94,19 +94,10 @@ class Informer(Generic[T]):
         await asyncio.sleep(delay)
 
     async def _list(self) -> None:
-        items: list[tuple[str, T]] = []
-        query: dict[str, str | int] = {**self._selection, "limit": _PAGE}
-        while True:
-            page = await self._transport.request(
-                "GET", self.kind.collection(self._namespace), query=query, timeout_seconds=_LIST_TIMEOUT_SECONDS
-            )
-            items += [(item["metadata"]["name"], self._read(item)) for item in page.get("items") or ()]
-            query["continue"] = page["metadata"].get("continue") or ""
-            if not query["continue"]:
-                break
-        self._version = page["metadata"]["resourceVersion"]
-        self._relist_at = self._clock.monotonic() + jittered(_RESYNC_SECONDS, 0.3)
-        self._on_change(self._store.replace(items, self._version, self._namespace))
+        items, self._version = await list_all(self._transport, self.kind, self._namespace, self._selector)
+        self._relist_at = self._clock.monotonic() + jittered(self._resync_seconds, 0.3)
+        read = [(item["metadata"]["name"], self._project(item)) for item in items]
+        self._on_change(self._store.replace(read, self._version, self._namespace))
         self._mark(None)
 
     async def _watch_until_stale(self) -> None:
@@ -125,11 +116,11 @@ class Informer(Generic[T]):
 
     async def _watch(self) -> None:
         query: dict[str, str | int] = {
-            **self._selection,
+            **({"labelSelector": self._selector} if self._selector else {}),
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": self._version,
-            "timeoutSeconds": round(jittered(_WATCH_SECONDS, 0.3)),
+            "timeoutSeconds": max(1, round(jittered(min(_WATCH_SECONDS, self._resync_seconds), 0.3))),
         }
         path = self.kind.collection(self._namespace)
         async for event in self._transport.lines(path, query, silence_seconds=_SILENCE_SECONDS):

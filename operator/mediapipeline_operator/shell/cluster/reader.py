@@ -1,4 +1,4 @@
-"""Single reads past the cache: before something is created, and to find a pipeline gone."""
+"""Reads past the cache: single objects before something is created, and complete lists."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from mediapipeline_operator.shell.cluster.errors import NotFoundError
 from mediapipeline_operator.shell.cluster.kinds import Kind
 from mediapipeline_operator.shell.cluster.transport import Transport
 
+_PAGE = 500
+_LIST_TIMEOUT_SECONDS = 30.0
+
 
 async def read(transport: Transport, kind: Kind, namespace: str, name: str) -> dict[str, Any] | None:
     """The live object with its kind, None when there is none (or no such kind). Raises ClusterError."""
@@ -16,3 +19,22 @@ async def read(transport: Transport, kind: Kind, namespace: str, name: str) -> d
     except NotFoundError:
         return None
     return {**found, "kind": kind.name}
+
+
+async def list_all(
+    transport: Transport, kind: Kind, namespace: str | None, selector: str = ""
+) -> tuple[list[dict[str, Any]], str]:
+    """All objects of a kind (namespace None: of the cluster), in pages, and the list's resource version.
+
+    Raises ClusterError.
+    """
+    items: list[dict[str, Any]] = []
+    query: dict[str, str | int] = {"limit": _PAGE, **({"labelSelector": selector} if selector else {})}
+    while True:
+        page = await transport.request(
+            "GET", kind.collection(namespace), query=query, timeout_seconds=_LIST_TIMEOUT_SECONDS
+        )
+        items += [{**item, "kind": kind.name} for item in page.get("items") or ()]
+        query["continue"] = page["metadata"].get("continue") or ""
+        if not query["continue"]:
+            return items, str(page["metadata"]["resourceVersion"])

@@ -40,6 +40,10 @@ class Store(Generic[T]):
         """The object, None when it is not known."""
         return self._items.get((namespace, name))
 
+    def all(self) -> tuple[T, ...]:
+        """Everything that is known."""
+        return tuple(self._items.values())
+
     def of_pipeline(self, namespace: str, pipeline: str) -> tuple[T, ...]:
         """All objects that carry the pipeline's label."""
         names = self._by_pipeline.get((namespace, pipeline), ())

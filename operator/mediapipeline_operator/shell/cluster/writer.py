@@ -54,25 +54,30 @@ class Writer:
         query = {"fieldManager": labels.MANAGER}
         return await self._write("PUT", kind.item(namespace, name, "scale"), body, "application/json", query)
 
-    async def apply_status(self, namespace: str, name: str, uid: str, status: Mapping[str, Any]) -> Json:
-        """Writes a pipeline's whole status; the uid keeps it from a new pipeline of the same name."""
+    async def apply_status(
+        self, namespace: str, name: str, uid: str, resource_version: str, status: Mapping[str, Any]
+    ) -> Json:
+        """Writes a pipeline's whole status, provided that it is still at `resource_version`.
+
+        The uid keeps it from a new pipeline of the same name.
+        """
         body = {
             "apiVersion": labels.API_VERSION,
             "kind": labels.KIND,
-            "metadata": {"name": name, "namespace": namespace, "uid": uid},
+            "metadata": {"name": name, "namespace": namespace, "uid": uid, "resourceVersion": resource_version},
             "status": status,
         }
         query = {"fieldManager": labels.STATUS_MANAGER, "force": "true"}
         return await self._write("PATCH", PIPELINE.item(namespace, name, "status"), body, _APPLY, query)
 
     async def mark_pod(
-        self, namespace: str, name: str, uid: str, marks: Mapping[str, Mapping[str, str | None]]
+        self, namespace: str, name: str, uid: str, resource_version: str, marks: Mapping[str, Mapping[str, str | None]]
     ) -> Json:
-        """Sets or (None) removes labels and annotations of exactly this pod.
+        """Sets or (None) removes labels and annotations of exactly this pod, as it was observed.
 
         `marks`: {"labels": {...}, "annotations": {...}}.
         """
-        body = {"metadata": {"uid": uid, **marks}}
+        body = {"metadata": {"uid": uid, "resourceVersion": resource_version, **marks}}
         query = {"fieldManager": labels.MANAGER}
         return await self._write("PATCH", POD.item(namespace, name), body, _MERGE, query)
 

@@ -1,0 +1,120 @@
+"""Thousands of MediaPipelines with all their children, written straight into an API server that has no node.
+
+Children are exactly what the operator would apply (same manifests, same field manager), so that it finds them as it
+wants them. Deployments say that they are complete; each has two ready pods that exist only as objects.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from mediapipeline_operator.api.pipeline import MediaPipeline
+from mediapipeline_operator.core.resources import BuildSettings, desired
+from mediapipeline_operator.shell.cluster.kinds import DEPLOYMENT, PIPELINE, POD
+from mediapipeline_operator.shell.cluster.transport import Transport
+from mediapipeline_operator.shell.cluster.writer import Writer
+
+Json = dict[str, Any]
+PARALLEL = 32  # the transport's connections
+PODS_EACH = 2
+_MERGE = "application/merge-patch+json"
+
+
+class ScaleCluster:
+    """Writes and changes the objects, as the administrator."""
+
+    def __init__(self, transport: Transport, settings: BuildSettings, namespace: str) -> None:
+        self._transport = transport
+        self._settings = settings
+        self._writer = Writer(transport, lambda: True)
+        self.namespace = namespace
+        self.size = 0
+
+    async def grow(self, size: int) -> None:
+        """Until there are `size` pipelines."""
+        await for_each(range(self.size, size), self._add)
+        self.size = size
+
+    async def change(self, number: int, spec: Json) -> None:
+        """Merges `spec` into a pipeline's spec."""
+        path = PIPELINE.item(self.namespace, name_of(number))
+        await self._transport.request("PATCH", path, body={"spec": spec}, content_type=_MERGE, timeout_seconds=60)
+
+    async def change_all(self, spec: Json) -> None:
+        """The same for every pipeline."""
+        await for_each(range(self.size), lambda number: self.change(number, spec))
+
+    async def _add(self, number: int) -> None:
+        live = await self._transport.request(
+            "POST", PIPELINE.collection(self.namespace), body=pipeline(name_of(number)), timeout_seconds=60
+        )
+        wanted = MediaPipeline.from_object(live)
+        for manifest in desired(wanted, self._settings):
+            child = await self._writer.apply(manifest, None)
+            if manifest["kind"] == "Deployment":
+                await self._complete(child)
+        for index in range(PODS_EACH):
+            await self._add_pod(number, index)
+
+    async def _complete(self, deployment: Json) -> None:
+        """As the Deployment controller leaves it when everything runs."""
+        meta = deployment["metadata"]
+        await self._writer.scale(self.namespace, meta["name"], PODS_EACH, meta["resourceVersion"])
+        counts = dict.fromkeys(("replicas", "readyReplicas", "updatedReplicas", "availableReplicas"), PODS_EACH)
+        status = {"observedGeneration": meta["generation"] + 1, **counts}
+        path = DEPLOYMENT.item(self.namespace, meta["name"], "status")
+        await self._transport.request("PATCH", path, body={"status": status}, content_type=_MERGE, timeout_seconds=60)
+
+    async def _add_pod(self, number: int, index: int) -> None:
+        name = pod_of(number, index)
+        meta = {
+            "name": name,
+            "labels": {"media.rtcscale.dev/pipeline": name_of(number), "pod-template-hash": "bench"},
+        }
+        spec = {"nodeName": "no-node", "containers": [{"name": "mediapod", "image": "example.org/mediapod:bench"}]}
+        spec |= {"serviceAccountName": name_of(number), "automountServiceAccountToken": False}
+        body = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
+        await self._transport.request("POST", POD.collection(self.namespace), body=body, timeout_seconds=60)
+        since = (datetime.now(UTC) - timedelta(minutes=10)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        ready = {"type": "Ready", "status": "True", "lastTransitionTime": since}
+        address = f"10.{100 + index}.{number // 250}.{number % 250 + 1}"
+        status = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "conditions": [ready]}
+        path = POD.item(self.namespace, name, "status")
+        await self._transport.request("PATCH", path, body={"status": status}, content_type=_MERGE, timeout_seconds=60)
+
+
+def name_of(number: int) -> str:
+    """Name of a pipeline."""
+    return f"p{number:05d}"
+
+
+def pod_of(number: int, index: int) -> str:
+    """Name of one of its pods."""
+    return f"{name_of(number)}-{index}"
+
+
+def pipeline(name: str) -> Json:
+    """A pipeline with one stage and the defaults."""
+    stage = {"name": "soften", "effect": "GaussianBlur", "parameters": {"radius": 7}}
+    return {
+        "apiVersion": PIPELINE.api_version,
+        "kind": PIPELINE.name,
+        "metadata": {"name": name},
+        "spec": {"pipeline": {"stages": [stage]}, "compute": {"device": "CPU"}},
+    }
+
+
+async def for_each(numbers: Iterable[int], work: Callable[[int], Awaitable[None]]) -> None:
+    """Calls `work` for each number, some at a time; the first error ends all."""
+    waiting = iter(numbers)
+
+    async def worker() -> None:
+        for number in waiting:
+            await work(number)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(PARALLEL):
+            group.create_task(worker())

@@ -1,0 +1,52 @@
+"""How media (UDP) reaches the pods: the ports on the node, the addresses that pods tell clients, and who is let in."""
+
+import json
+from typing import Any
+
+from mediapipeline_operator.api.spec import Media, MediaMode, MediaPipelineSpec
+
+_HOST_ADDRESS = "HOST_IP"
+
+
+def media_ports(media: Media) -> tuple[int, int] | None:
+    """First and last media port; None for any. The CRD has checked the form."""
+    if not media.port_range:
+        return None
+    first, last = media.port_range.split("-")
+    return int(first), int(last)
+
+
+def host_ports(spec: MediaPipelineSpec) -> list[dict[str, Any]]:
+    """With HostPort every media port is the node's too, so that the scheduler knows that it is taken."""
+    media = spec.networking.media
+    ports = media_ports(media)
+    if media.mode is not MediaMode.HOST_PORT or ports is None:
+        return []
+    return [
+        {"name": f"media-{port}", "containerPort": port, "hostPort": port, "protocol": "UDP"}
+        for port in range(ports[0], ports[1] + 1)
+    ]
+
+
+def media_environment(media: Media) -> list[dict[str, Any]]:
+    """The variables for ports and addresses; none without either, so that adding the fields rolled nobody's pods."""
+    advertised = list(media.advertised_addresses)
+    entries: list[dict[str, Any]] = []
+    if media.mode is MediaMode.HOST_PORT:
+        # The pod's own variable, put in by the kubelet: only it knows where the pod runs.
+        entries.append({"name": _HOST_ADDRESS, "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}})
+        advertised.insert(0, f"$({_HOST_ADDRESS})")
+    if media.port_range:
+        entries.append({"name": "MEDIAPOD_MEDIA_PORT_RANGE", "value": media.port_range})
+    if advertised:
+        value = json.dumps(advertised, separators=(",", ":"))
+        entries.append({"name": "MEDIAPOD_ADVERTISED_ADDRESSES", "value": value})
+    return entries
+
+
+def media_rule(media: Media) -> dict[str, Any]:
+    """The NetworkPolicy rule for media: from wherever the clients are, to the ports that ICE may choose."""
+    ports = media_ports(media)
+    if ports is None:
+        return {"ports": [{"protocol": "UDP"}]}
+    return {"ports": [{"protocol": "UDP", "port": ports[0], "endPort": ports[1]}]}

@@ -1,0 +1,59 @@
+"""Now and then all MediaPipelines are listed: what their watch has lost, a change or a deletion, is found."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+
+from mediapipeline_operator.runtime.pipelines import Pipelines
+from mediapipeline_operator.shell.backoff import jittered
+from mediapipeline_operator.shell.cluster.errors import ClusterError
+from mediapipeline_operator.shell.cluster.kinds import PIPELINE
+from mediapipeline_operator.shell.cluster.reader import list_all
+from mediapipeline_operator.shell.cluster.store import version
+from mediapipeline_operator.shell.cluster.transport import Transport
+
+log = structlog.get_logger(__name__)
+
+
+class Relisting:
+    """Tells `seen` of each resource as the watch would, and of those that are gone as DELETED: kopf tells no deletion
+    that fell into the gap of an expired watch.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        namespaces: Sequence[str],
+        pipelines: Pipelines,
+        seen: Callable[[str | None, dict[str, Any]], None],
+        seconds: float,
+    ) -> None:
+        self._transport = transport
+        self._scopes: tuple[str | None, ...] = tuple(namespaces) or (None,)
+        self._pipelines = pipelines
+        self._seen = seen
+        self._seconds = seconds
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await asyncio.sleep(jittered(self._seconds, 0.3))
+            for scope in self._scopes:
+                try:
+                    await self._relist(scope)
+                except ClusterError as error:
+                    log.warning("relist_failed", kind=PIPELINE.name, error=str(error))
+
+    async def _relist(self, scope: str | None) -> None:
+        items, listed_at = await list_all(self._transport, PIPELINE, scope)
+        there = {item["metadata"]["uid"] for item in items}
+        for item in items:
+            self._seen(None, item)
+        for known in self._pipelines.older_than(version(listed_at)):
+            if known.uid not in there and scope in (None, known.key.namespace):
+                meta = {"namespace": known.key.namespace, "name": known.key.name, "uid": known.uid}
+                self._seen("DELETED", {"metadata": meta})

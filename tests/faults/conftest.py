@@ -1,0 +1,110 @@
+"""The fault suite has a control plane of its own: it restarts etcd and removes CRDs."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from devcluster.binaries import CONTROL_PLANE, BinaryError, crd_manifests, ensure
+from devcluster.controlplane import ControlPlane
+from faults.life import Reference, reference_run
+from faults.rig import Rig
+
+CRD_FILE = Path(__file__).parents[2] / "crds" / "media.rtcscale.dev_mediapipelines.yaml"
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+ESTABLISH_SECONDS = 30.0
+_binaries: pytest.StashKey[Mapping[str, Path] | BinaryError] = pytest.StashKey()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Gets the programs before the first test's time limit runs: building them takes minutes, once."""
+    wanted = any(Path(__file__).parent in item.path.parents for item in session.items)
+    if not wanted or session.config.option.collectonly:
+        return
+    capture = session.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled() if capture else nullcontext():  # the progress is for people
+        session.config.stash[_binaries] = _get_binaries()
+
+
+def _get_binaries() -> Mapping[str, Path] | BinaryError:
+    try:
+        crd_manifests("servicemonitors")
+        return ensure(CONTROL_PLANE)
+    except BinaryError as error:
+        return error
+
+
+@pytest.fixture(scope="session")
+def plane(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """etcd, kube-apiserver and the controllers; the kinds of MediaPipeline and ServiceMonitor are served."""
+    found = pytestconfig.stash[_binaries]
+    if isinstance(found, BinaryError):
+        pytest.fail(str(found))
+    with ControlPlane(tmp_path_factory.mktemp("faults"), found, audit=True) as plane:
+        plane.stop_component("kube-scheduler")  # there is no node: it would say so of every pod, again and again
+        for file in (CRD_FILE, crd_manifests("servicemonitors")):
+            with plane.client() as api:
+                install_crd(api, file)
+        yield plane
+
+
+def install_crd(api: httpx.Client, file: Path) -> None:
+    """Applies a CRD and waits until it is served."""
+    body = yaml.safe_load(file.read_text())
+    path = f"{CRDS}/{body['metadata']['name']}"
+    headers = {"Content-Type": "application/apply-patch+yaml"}
+    query = {"fieldManager": "tests", "force": "true"}
+    api.patch(path, params=query, content=yaml.safe_dump(body), headers=headers).raise_for_status()
+    deadline = time.monotonic() + ESTABLISH_SECONDS
+    while "Established" not in _true_conditions(api, path):
+        assert time.monotonic() < deadline, f"{path} is not established"
+        time.sleep(0.1)
+
+
+def _true_conditions(api: httpx.Client, path: str) -> set[str]:
+    status = api.get(path).json().get("status") or {}
+    return {item["type"] for item in status.get("conditions") or () if item["status"] == "True"}
+
+
+@pytest.fixture(scope="session")
+def crd() -> Callable[[httpx.Client], None]:
+    """Installs the MediaPipeline CRD (again)."""
+    return lambda api: install_crd(api, CRD_FILE)
+
+
+@pytest.fixture
+def make_rig(plane: ControlPlane, tmp_path: Path) -> Iterator[Callable[..., Rig]]:
+    """`make_rig(mutant="", flags=())`: a namespace of the test's own, without an operator yet."""
+    made: list[Rig] = []
+
+    def make(mutant: str = "", flags: tuple[str, ...] = ()) -> Rig:
+        made.append(Rig(plane, tmp_path, mutant=mutant, flags=flags))
+        return made[-1].__enter__()
+
+    yield make
+    for rig in made:
+        rig.__exit__(None, None, None)
+
+
+@pytest.fixture
+def rig(make_rig: Callable[..., Rig]) -> Rig:
+    """A namespace of the test's own, without an operator yet."""
+    return make_rig()
+
+
+@pytest.fixture(scope="session")
+def shared(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """One operator for all scenarios that leave it running; each has a pipeline of its own."""
+    with Rig(plane, tmp_path_factory.mktemp("shared")) as rig:
+        rig.start()
+        yield rig
+
+
+@pytest.fixture(scope="session")
+def reference(shared: Rig) -> Reference:
+    """What the life of a pipeline leads to without a fault."""
+    return reference_run(shared)

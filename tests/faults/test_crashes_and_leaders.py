@@ -1,0 +1,61 @@
+"""The operator is killed after each of its writes, restarted, doubled and put to sleep; the end is always the same."""
+
+from collections.abc import Callable
+
+import pytest
+
+from faults import crash_faults
+from faults.life import Reference
+from faults.rig import Rig
+
+WRITES = 24  # at most, of one pipeline's life: nine children, replicas, Ingress, and the status along the way
+
+
+@pytest.mark.timeout(300)
+def test_killed_after_each_write_from_the_first_to_the_last(rig: Rig, reference: Reference) -> None:
+    crash_faults.killed_after_each_write(rig, reference)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_killed_once_after_write_number_k_for_all_k(make_rig: Callable[..., Rig], reference: Reference) -> None:
+    for number in range(1, WRITES + 1):
+        if not crash_faults.killed_after_write(make_rig(), reference, number):
+            break
+    else:
+        pytest.fail(f"a pipeline's life takes more than {WRITES} writes")
+    assert number > 10
+
+
+@pytest.mark.soak
+def test_killed_between_the_deployment_and_its_first_number(rig: Rig, reference: Reference) -> None:
+    crash_faults.killed_before_the_first_number(rig, reference)
+
+
+@pytest.mark.soak
+def test_a_graceful_restart_writes_nothing(rig: Rig, reference: Reference) -> None:
+    crash_faults.restarted(rig, reference)
+
+
+def test_a_sleeping_leader_wakes_up_and_writes_nothing(rig: Rig, reference: Reference) -> None:
+    crash_faults.sleeping_leader(rig, reference)
+
+
+@pytest.mark.soak
+def test_two_operators_whose_clocks_differ_by_an_hour(rig: Rig, reference: Reference) -> None:
+    crash_faults.sleeping_leader(rig, reference, standby_runs="clock_ahead")
+
+
+def test_a_late_write_of_a_former_leader_fails(rig: Rig, reference: Reference) -> None:
+    crash_faults.late_write(rig, reference)
+
+
+@pytest.mark.soak
+def test_a_late_status_of_a_former_leader_fails(rig: Rig, reference: Reference) -> None:
+    crash_faults.late_status(rig, reference)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+def test_memory_files_and_threads_stay_flat(rig: Rig) -> None:
+    crash_faults.churn(rig, rounds=6, pipelines=5)

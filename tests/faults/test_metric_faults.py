@@ -1,0 +1,17 @@
+"""Prometheus down, slow, empty, wrong: the number of replicas is held, and never lowered for lack of data."""
+
+import pytest
+
+from faults.fake_prometheus import MODES
+from faults.metric_faults import prometheus_fails
+from faults.rig import Rig
+
+
+def test_no_replica_is_removed_while_prometheus_tells_of_half_the_pods(rig: Rig) -> None:
+    prometheus_fails(rig, ("half",))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+def test_no_replica_is_removed_for_any_trouble_of_prometheus(rig: Rig) -> None:
+    prometheus_fails(rig, MODES)

@@ -1,0 +1,81 @@
+"""Each defence of the operator is taken out in turn: an oracle of the suite must notice."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from faults import crash_faults, metric_faults, world_faults
+from faults.api_faults import FAULTS
+from faults.life import Reference, live, no_fault
+from faults.mutants import MUTANTS
+from faults.rig import OracleError, Rig
+
+Scenario = Callable[[Rig, Reference], object]
+RESULTS = Path(__file__).parents[2] / "build" / "fault-suite-mutants.jsonl"
+
+
+def _life(fault: str) -> Scenario:
+    def scenario(rig: Rig, reference: Reference) -> None:
+        rig.start()
+        live(rig, reference, FAULTS.get(fault, no_fault))
+
+    return scenario
+
+
+def _world(name: str) -> Scenario:
+    def scenario(rig: Rig, reference: Reference) -> None:
+        rig.start()
+        world_faults.SCENARIOS[name](rig, reference)
+
+    return scenario
+
+
+def _blind(rig: Rig, reference: Reference) -> None:
+    metric_faults.prometheus_fails(rig, ("down",))
+
+
+def _churned(rig: Rig, reference: Reference) -> None:
+    crash_faults.churn(rig, rounds=2, pipelines=3)
+
+
+CASES: dict[str, tuple[str, Scenario]] = {
+    "drift_ignored": ("edited_by_hand", _world("edited_by_hand")),
+    "drift_unchecked": ("no fault", _life("")),
+    "preconditions_dropped": ("replaced_before_the_delete", _world("replaced_before_the_delete")),
+    "versions_dropped": ("late_write", crash_faults.late_write),
+    "status_versions_dropped": ("late_status", crash_faults.late_status),
+    "tombstones_dropped": ("deleted_in_a_gap", _world("deleted_in_a_gap")),
+    "fencing_dropped": ("sleeping_leader", crash_faults.sleeping_leader),
+    "retry_after_forgotten": ("throttled", _life("throttled")),
+    "resync_dropped": ("dropped_events", _life("dropped_events")),
+    "gives_up": ("server_errors", _life("server_errors")),
+    "owners_dropped": ("no fault", _life("")),
+    "everything_adopted": ("foreign_of_the_same_name", _world("foreign_of_the_same_name")),
+    "replicas_in_manifest": ("no fault", _life("")),
+    "first_number_forgotten": ("killed_before_the_first_number", crash_faults.killed_before_the_first_number),
+    "lowered_blindly": ("prometheus_fails", _blind),
+    "created_unseen": ("foreign_of_the_same_name", _world("foreign_of_the_same_name")),
+    "memory_leaked": ("churn", _churned),
+}
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("mutant", CASES)
+def test_the_suite_notices(mutant: str, make_rig: Callable[..., Rig], reference: Reference) -> None:
+    name, scenario = CASES[mutant]
+    with pytest.raises(OracleError) as caught:
+        scenario(make_rig(mutant), reference)
+    detail = str(caught.value).replace("\n", " ")[:200]
+    RESULTS.parent.mkdir(exist_ok=True)
+    with RESULTS.open("a") as out:
+        out.write(
+            json.dumps({"mutant": mutant, "oracle": caught.value.oracle, "scenario": name, "seen": detail}) + "\n"
+        )
+    assert caught.value.oracle != "the suite itself", detail
+
+
+def test_every_mutant_has_its_case() -> None:
+    assert CASES.keys() == MUTANTS.keys()

@@ -1,0 +1,58 @@
+"""A relist tells what the watch of MediaPipelines has lost: changes, and deletions in the gap of an expired watch."""
+
+from typing import Any
+
+import pytest
+
+from mediapipeline_operator.api.pipeline import Key
+from mediapipeline_operator.runtime.pipelines import Pipelines
+from mediapipeline_operator.runtime.relisting import Relisting
+
+SPEC = {"pipeline": {"stages": [{"name": "soften", "effect": "GaussianBlur", "parameters": {"radius": 7}}]}}
+
+
+class Server:
+    def __init__(self, version: int, *items: dict[str, Any]) -> None:
+        self._answer = {"metadata": {"resourceVersion": str(version)}, "items": list(items)}
+
+    async def request(self, method: str, path: str, **_: Any) -> dict[str, Any]:
+        return self._answer
+
+
+def _pipeline(name: str, version: int, uid: str = "") -> dict[str, Any]:
+    meta = {"namespace": "n", "name": name, "uid": uid or f"uid-{name}", "resourceVersion": str(version)}
+    return {"metadata": meta, "spec": SPEC}
+
+
+async def _relisted(server: Any, known: Pipelines) -> list[tuple[str | None, str]]:
+    told: list[tuple[str | None, str]] = []
+
+    def seen(kind: str | None, body: dict[str, Any]) -> None:
+        told.append((kind, body["metadata"]["name"]))
+
+    await Relisting(server, (), known, seen, 900.0)._relist(None)
+    return told
+
+
+async def test_what_is_listed_is_told_and_what_is_gone_is_told_as_deleted() -> None:
+    known = Pipelines()
+    known.put(_pipeline("gone", 5))
+    known.put(_pipeline("stays", 6))
+    told = await _relisted(Server(10, _pipeline("stays", 6), _pipeline("missed", 8)), known)
+    assert told == [(None, "stays"), (None, "missed"), ("DELETED", "gone")]
+
+
+async def test_what_is_newer_than_the_list_is_not_gone() -> None:
+    known = Pipelines()
+    known.put(_pipeline("new", 11))
+    assert await _relisted(Server(10), known) == []
+
+
+@pytest.mark.parametrize(("first", "second", "kept"), [(5, 9, "b"), (9, 5, "a")])
+def test_of_two_resources_of_one_name_the_newer_is_kept(first: int, second: int, kept: str) -> None:
+    known = Pipelines()
+    known.put(_pipeline("p", first, uid="a"))
+    known.put(_pipeline("p", second, uid="b"))
+    found = known.get(Key("n", "p"))
+    assert found is not None
+    assert found.uid == kept

@@ -84,6 +84,16 @@ class PodState:
 
 
 @dataclass(frozen=True, slots=True)
+class Expected:
+    """The digests of the children that a generation wants. Making them anew costs most of a pass that finds nothing."""
+
+    generation: int
+    draining: int
+    bounds: tuple[int, int]  # fewest and most replicas, by the schedules of the moment
+    digests: Mapping[ChildRef, str]
+
+
+@dataclass(frozen=True, slots=True)
 class AutoscalerState:
     """A HorizontalPodAutoscaler of anybody: what it scales, and whose it is."""
 
@@ -95,16 +105,6 @@ class AutoscalerState:
     owner_kind: str
     owner_name: str
     owner_uid: str
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """The digests of the children that a generation wants. Making them anew costs most of a pass that finds nothing."""
-
-    generation: int
-    draining: int
-    bounds: tuple[int, int]  # fewest and most replicas, by the schedules of that time
-    digests: Mapping[ChildRef, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +129,8 @@ class Snapshot:
     signals: Signals | None  # None: nothing has been measured since this process leads
     memory: Memory
     now: datetime
-    autoscalers: tuple[AutoscalerState, ...] = ()  # on this pipeline or its Deployment, ours included
     rollout_slot: bool = False  # a template that changed without the spec may roll out now
+    autoscalers: tuple[AutoscalerState, ...] = ()  # on this pipeline or its Deployment, ours included
 
     @property
     def deployment(self) -> DeploymentState | None:

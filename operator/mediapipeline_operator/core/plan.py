@@ -106,28 +106,27 @@ def _scaling(
 
 
 def expected(snapshot: Snapshot, settings: BuildSettings) -> Expected:
-    """The children's digests, from memory unless the spec, the number of draining replicas or the bounds of a schedule
-    have changed.
+    """The children's digests, from memory unless the spec, the draining replicas or the schedules' bounds changed.
 
     `settings` never change within a process, and memory does not outlive it.
     """
-    known, draining = snapshot.memory.expected, _draining(snapshot)
-    bounds = schedules.bounds(snapshot.pipeline.spec, snapshot.now)
-    now = (snapshot.pipeline.generation, draining, bounds)
-    if known is not None and (known.generation, known.draining, known.bounds) == now:
+    generation, known = snapshot.pipeline.generation, snapshot.memory.expected
+    draining, bounds = _draining(snapshot), schedules.bounds(snapshot.pipeline.spec, snapshot.now)
+    if known is not None and (known.generation, known.draining, known.bounds) == (generation, draining, bounds):
         return known
-    manifests = _manifests(snapshot, settings, draining)
+    manifests = _manifests(snapshot, settings, draining, bounds)
     digests = {ref: manifest_digest(manifest) for ref, manifest in manifests.items()}
-    return Expected(*now, digests)
+    return Expected(generation, draining, bounds, digests)
 
 
 def _draining(snapshot: Snapshot) -> int:
     return sum(pod.facts.draining and not pod.facts.terminating for pod in snapshot.pods)
 
 
-def _manifests(snapshot: Snapshot, settings: BuildSettings, draining: int) -> dict[ChildRef, Manifest]:
+def _manifests(
+    snapshot: Snapshot, settings: BuildSettings, draining: int, bounds: tuple[int, int]
+) -> dict[ChildRef, Manifest]:
     """In the order in which they are applied."""
-    bounds = schedules.bounds(snapshot.pipeline.spec, snapshot.now)
     manifests = desired(snapshot.pipeline, settings, draining=draining, bounds=bounds)
     return {ChildRef(manifest["kind"], manifest["metadata"]["name"]): manifest for manifest in manifests}
 
@@ -169,7 +168,7 @@ def _due(snapshot: Snapshot, digests: Mapping[ChildRef, str], findings: Findings
 def _applies(
     snapshot: Snapshot, settings: BuildSettings, wanted: Expected, due: Iterable[ChildRef]
 ) -> tuple[Apply, ...]:
-    manifests = _manifests(snapshot, settings, wanted.draining)
+    manifests = _manifests(snapshot, settings, wanted.draining, wanted.bounds)
     return tuple(
         Apply(ref, manifests[ref], wanted.digests[ref], child.resource_version if child is not None else None)
         for ref in due

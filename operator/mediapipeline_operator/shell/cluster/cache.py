@@ -41,8 +41,9 @@ class ClusterCache:
             ]
             self._informers.append(Informer(transport, POD, scope, self._pods, pod_state, *told))
             # Others' autoscalers do not carry our label; of each only its name, owner and target are kept.
-            foreign = Informer(transport, HPA, scope, self._autoscalers, autoscaler_state, *told, selector="")
-            self._informers.append(foreign)
+            self._informers.append(
+                Informer(transport, HPA, scope, self._autoscalers, autoscaler_state, *told, selector="")
+            )
 
     async def run(self) -> None:
         """Keeps all caches current until cancelled."""
@@ -68,10 +69,6 @@ class ClusterCache:
         """The pipeline's pods."""
         return self._pods.of_pipeline(namespace, pipeline)
 
-    def autoscalers(self, namespace: str, pipeline: str) -> tuple[AutoscalerState, ...]:
-        """Autoscalers of anybody on the pipeline or on a Deployment of its name."""
-        return self._autoscalers.of_pipeline(namespace, pipeline)
-
     def rolling_out(self) -> tuple[PipelineName, ...]:
         """Pipelines whose Deployments replace pods, or are about to."""
         return tuple(
@@ -79,6 +76,10 @@ class ClusterCache:
             for child in self._children[DEPLOYMENT.name].all()
             if child.deployment is not None and rollout_in_progress(child.deployment, child.deployment.generation)
         )
+
+    def autoscalers(self, namespace: str, pipeline: str) -> tuple[AutoscalerState, ...]:
+        """Autoscalers of anybody on the pipeline or on a Deployment of its name."""
+        return self._autoscalers.of_pipeline(namespace, pipeline)
 
     def learn_child(self, obj: Mapping[str, Any]) -> ChildState:
         """Takes the answer to a read or write of ours over at once, without waiting for the watch."""

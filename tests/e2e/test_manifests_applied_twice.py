@@ -24,7 +24,7 @@ PLURALS = {"NetworkPolicy": "networkpolicies", "Ingress": "ingresses"}
 
 @pytest.fixture(scope="module")
 def definitions(kubectl: Kubectl, eventually: Callable[..., Any]) -> Iterator[None]:
-    """Our CRD, prometheus-operator's ServiceMonitor and KEDA's ScaledObject, served. KEDA goes again: others miss it."""
+    """Our CRD, prometheus-operator's ServiceMonitor and KEDA's ScaledObject, served. KEDA goes again."""
     keda = crd_manifests("scaledobjects")
     for path in (ROOT / "crds", crd_manifests("servicemonitors"), keda):
         kubectl("apply", "--server-side", "--force-conflicts", "-f", str(path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import secrets
 import time
 from typing import Protocol
@@ -54,10 +55,22 @@ class SessionRegistry:
         """Sessions that hold a place and are not connected: being answered, connecting, or being closed."""
         return len(self._sessions) - self.active
 
-    async def open(self, offer: Offer) -> tuple[Session, str]:
-        """Admit a session and answer its offer; returns it and the SDP. Raises Refused, InvalidOffer, NoMediaPort."""
+    def find(self, session_id: str) -> Session | None:
+        """The session with this id."""
+        return self._sessions.get(session_id)
+
+    def find_by_secret(self, secret: str) -> Session | None:
+        """The session whose URL has this secret, compared in constant time."""
+        given = secret.encode()
+        return next((s for s in self._sessions.values() if hmac.compare_digest(s.secret.encode(), given)), None)
+
+    async def open(self, offer: Offer, make_peer: PeerFactory | None = None) -> tuple[Session, str]:
+        """Admit a session and answer its offer; returns it and the SDP. make_peer: another kind of peer than usual.
+
+        Raises Refused, InvalidOffer, NoMediaPort.
+        """
         self.admission.admit(len(self._sessions))
-        session = self._create()
+        session = self._create(make_peer or self._make_peer)
         answer = await session.open(offer)
         log.info("session opened", session=session.id, sessions=len(self._sessions), capacity=self.admission.capacity)
         return session, answer
@@ -92,9 +105,9 @@ class SessionRegistry:
             session.end(EndReason.SHUTDOWN)
         await self.wait_empty(CLOSE_SECONDS)
 
-    def _create(self) -> Session:
+    def _create(self, make_peer: PeerFactory) -> Session:
         session_id = secrets.token_hex(16)
-        session = Session(session_id, FrameLedger(self._meter), self._make_peer, self._limits, self._ended)
+        session = Session(session_id, FrameLedger(self._meter), make_peer, self._limits, self._ended)
         self._sessions[session_id] = session
         self._empty.clear()
         self._arrival.set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
@@ -20,6 +20,7 @@ from mediapod.api.limits import (
     REQUESTS_PER_SECOND,
     TokenBucket,
 )
+from mediapod.api.process import Processing
 from mediapod.api.server import HttpServer
 from mediapod.api.signalling import Signalling
 from mediapod.engine import Engine, StageSpec, build_engine
@@ -28,6 +29,8 @@ from mediapod.observability.metrics import Metrics
 from mediapod.observability.watchdog import LoopWatchdog
 from mediapod.placement import Load, Placement
 from mediapod.placement.peers import find_peers
+from mediapod.process.service import RequestProcessor
+from mediapod.process.simulation import Simulation
 from mediapod.rtc import compat
 from mediapod.rtc.ice import MediaAddress
 from mediapod.rtc.peer import Peer, PublishingPeer
@@ -63,6 +66,7 @@ class Mediapod:
         self.admin = HttpServer(settings.address, settings.admin_port, "MEDIAPOD_ADMIN_PORT")
         self.http = HttpServer(settings.address, settings.http_port, "MEDIAPOD_HTTP_PORT")
         self.placement = Placement(find_peers(settings.peers, self.admin.port), self._load, self._admin_address())
+        self._requests = RequestProcessor(self._request_engine, settings.workers)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -70,7 +74,7 @@ class Mediapod:
         loop = asyncio.get_running_loop()
         signalling = self._signalling()
         self.admin.start(admin_app(signalling, self))
-        self.http.start(http_app(signalling, self, self.settings.allowed_origins))
+        self.http.start(http_app(signalling, self._processing(), self, self.settings.allowed_origins))
         await compat.self_test()
         await self.engine.start()
         for work in (self._watchdog.run(), self.registry.watch_timers()):
@@ -95,6 +99,7 @@ class Mediapod:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=1)
         await self.engine.stop()
+        await self._requests.stop()
         await asyncio.gather(self.http.stop(), self.admin.stop())
         await self.placement.close()
         self._encode_pool.shutdown(wait=False, cancel_futures=True)
@@ -143,6 +148,22 @@ class Mediapod:
             placement=self.placement,
         )
 
+    def _processing(self) -> Processing:
+        settings, simulated = self.settings, self.settings.effective_device == "Simulated"
+        return Processing(
+            processor=self._requests,
+            simulation=Simulation(simulated, settings.simulation_toggle, settings.gpu_speedup_factor),
+            access=_access(settings),
+            pipeline=_stages(settings),
+            maximum_bytes=settings.process_maximum_bytes,
+            maximum_pixels=settings.process_maximum_pixels,
+        )
+
+    def _request_engine(self, stages: Sequence[StageSpec]) -> Engine:
+        """An engine for requests, on the GPU where the live frames are on one."""
+        device = "GPU" if self.engine.device == "cuda" else "CPU"
+        return build_engine(stages, device, on_fallback=self.metrics.device_fallback, background=True)
+
     def _admin_address(self) -> str:
         host = self.settings.pod_ip or self.settings.address
         return f"[{host}]:{self.admin.port}" if ":" in host else f"{host}:{self.admin.port}"
@@ -165,10 +186,16 @@ class Mediapod:
 
 
 def _engine(settings: Settings, on_fallback: Callable[[str], None]) -> Engine:
-    stages = [StageSpec(stage.name, stage.effect, stage.parameters) for stage in settings.stages]
     return build_engine(
-        stages, settings.effective_device, service_time_seconds=settings.service_time_seconds, on_fallback=on_fallback
+        _stages(settings),
+        settings.effective_device,
+        service_time_seconds=settings.service_time_seconds,
+        on_fallback=on_fallback,
     )
+
+
+def _stages(settings: Settings) -> list[StageSpec]:
+    return [StageSpec(stage.name, stage.effect, stage.parameters) for stage in settings.stages]
 
 
 def _policy(settings: Settings) -> FramePolicy:

@@ -13,6 +13,7 @@ from mediapod.api.admin import admin_router
 from mediapod.api.effects import effects_router
 from mediapod.api.health import Condition, health_router
 from mediapod.api.problems import answer_with_problems
+from mediapod.api.process import Processing, process_router
 from mediapod.api.session_url import session_router
 from mediapod.api.signalling import Signalling
 from mediapod.api.webrtc import status_router, webrtc_router
@@ -44,9 +45,12 @@ class RequestMeter:
             self._metrics.request(endpoint, time.monotonic() - started)
 
 
-def http_app(signalling: Signalling, condition: Condition, allowed_origins: Sequence[str]) -> FastAPI:
+def http_app(
+    signalling: Signalling, processing: Processing, condition: Condition, allowed_origins: Sequence[str]
+) -> FastAPI:
     """The application for users."""
     app = _app("mediapod")
+    app.include_router(process_router(processing))
     _include_signalling(app, signalling, "")
     app.include_router(status_router(signalling))
     app.include_router(effects_router())

@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import socket
+import time
 from pathlib import Path
 from typing import Protocol
 
-RESOLVE_SECONDS = 1.0
+RESOLVE_SECONDS = 5.0
+PATIENCE_SECONDS = 0.2  # how long the first offer waits for the first answer
+KEEP_SECONDS = 2.0
+RETRY_SECONDS = 10.0  # without a resolver each try may take a thread for seconds
 
 
 class Peers(Protocol):
@@ -19,20 +23,37 @@ class Peers(Protocol):
 
 
 class PeersByDns:
-    """The addresses of a headless Service; all pods have the same admin port."""
+    """The addresses of a headless Service; all pods have the same admin port.
+
+    A slow or missing resolver costs no offer more than a moment: what was found before is used while it is asked anew.
+    """
 
     def __init__(self, name: str, port: int) -> None:
         self._name, self._port = name, port
+        self._known: list[str] = []
+        self._due = float("-inf")
+        self._asking: asyncio.Task[None] | None = None
 
     async def addresses(self) -> list[str]:
         """See Peers."""
-        loop = asyncio.get_running_loop()
+        if self._asking is None and time.monotonic() >= self._due:
+            self._asking = asyncio.get_running_loop().create_task(self._ask(), name="mediapod-peers")
+        if self._asking is not None and not self._known:
+            await asyncio.wait([self._asking], timeout=PATIENCE_SECONDS)
+        return self._known
+
+    async def _ask(self) -> None:
         try:
             async with asyncio.timeout(RESOLVE_SECONDS):
+                loop = asyncio.get_running_loop()
                 found = await loop.getaddrinfo(self._name, self._port, type=socket.SOCK_STREAM)
+            self._known = sorted({_joined(str(address[0]), self._port) for *_, address in found})
+            self._due = time.monotonic() + KEEP_SECONDS
         except OSError:  # no such name (yet), no resolver, or TimeoutError: then there are no peers
-            return []
-        return sorted({_joined(str(address[0]), self._port) for *_, address in found})
+            self._known = []
+            self._due = time.monotonic() + RETRY_SECONDS
+        finally:
+            self._asking = None
 
 
 class PeersInFile:

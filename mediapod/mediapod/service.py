@@ -74,7 +74,8 @@ class Mediapod:
         loop = asyncio.get_running_loop()
         signalling = self._signalling()
         self.admin.start(admin_app(signalling, self))
-        self.http.start(http_app(signalling, self._processing(), self, self.settings.allowed_origins))
+        settings = self.settings
+        self.http.start(http_app(signalling, self._processing(), self, settings.allowed_origins, settings.pipeline))
         await compat.self_test()
         await self.engine.start()
         for work in (self._watchdog.run(), self.registry.watch_timers()):

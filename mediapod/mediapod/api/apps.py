@@ -16,13 +16,14 @@ from mediapod.api.problems import answer_with_problems
 from mediapod.api.process import Processing, process_router
 from mediapod.api.session_url import session_router
 from mediapod.api.signalling import Signalling
+from mediapod.api.ui import ui_router
 from mediapod.api.webrtc import status_router, webrtc_router
 from mediapod.api.whip import whip_router
 from mediapod.observability.metrics import Metrics
 from mediapod.placement.forwarding import PREFIX
 
 UNMEASURED = frozenset(
-    {"/healthz", "/readyz", "/startupz", "/metrics"}
+    {"/healthz", "/readyz", "/startupz", "/metrics", "/slots"}
 )  # machines asking; they would hide what users see
 
 
@@ -46,11 +47,16 @@ class RequestMeter:
 
 
 def http_app(
-    signalling: Signalling, processing: Processing, condition: Condition, allowed_origins: Sequence[str]
+    signalling: Signalling,
+    processing: Processing,
+    condition: Condition,
+    allowed_origins: Sequence[str],
+    pipeline: str = "",
 ) -> FastAPI:
     """The application for users."""
     app = _app("mediapod")
     app.include_router(process_router(processing))
+    app.include_router(ui_router(pipeline, processing.pipeline))
     _include_signalling(app, signalling, "")
     app.include_router(status_router(signalling))
     app.include_router(effects_router())

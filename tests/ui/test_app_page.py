@@ -11,7 +11,8 @@ STAGES = [
     {"name": "soften", "effect": "GaussianBlur", "parameters": {"radius": 5}},
     {"name": "grey", "effect": "Grayscale"},
 ]
-RUNNING = "document.querySelector('#state').textContent === 'Live' && /^\\d+ ms$/.test(document.querySelector('#latency').textContent)"
+LATENCY_SHOWN = "/^\\d+ ms$/.test(document.querySelector('#latency').textContent)"
+RUNNING = f"document.querySelector('#state').textContent === 'Live' && {LATENCY_SHOWN}"
 
 
 @pytest.mark.parametrize("source", ["pattern", "camera"])
@@ -64,7 +65,6 @@ async def test_a_browser_publishes_by_whip_and_another_page_plays_by_whep(pod, b
                 await connection.setLocalDescription();
                 const headers = {"Content-Type": "application/sdp"};
                 const answer = await fetch(path, {method: "POST", headers, body: connection.localDescription.sdp});
-                const candidates = [];
                 await connection.setRemoteDescription({type: "answer", sdp: await answer.text()});
                 return {connection, answer};
               };
@@ -76,10 +76,10 @@ async def test_a_browser_publishes_by_whip_and_another_page_plays_by_whep(pod, b
                 await new Promise(resolve => setTimeout(resolve, 150));
                 const stats = [...(await viewer.connection.getStats()).values()];
                 const video = stats.find(s => s.type === "inbound-rtp");
-                if (video && video.framesDecoded > 10) return [publisher.answer.status, viewer.answer.status, video.framesDecoded];
+                if (video && video.framesDecoded > 10) return [publisher.answer.status, viewer.answer.status];
               }
               return "no pictures";
             })()"""
         )
-        assert played[:2] == [201, 201], played
+        assert played == [201, 201], played
         assert mediapod.registry.active == 2

@@ -145,6 +145,15 @@ class LocalCluster:
         found: dict[str, Any] = response.json()
         return found
 
+    def pipeline(self, namespace: str, name: str) -> dict[str, Any]:
+        """A MediaPipeline as the API server returns it."""
+        return self.get(f"/apis/media.rtcscale.dev/v1alpha1/namespaces/{namespace}/mediapipelines/{name}")
+
+    def service_url(self, namespace: str, name: str) -> str:
+        """Base URL of a pipeline's signalling Service, by its cluster address: there is no DNS here."""
+        service = self.get(f"/api/v1/namespaces/{namespace}/services/{name}")
+        return f"http://{service['spec']['clusterIP']}:{service['spec']['ports'][0]['port']}"
+
     def wait(self, condition: Callable[[], bool], timeout_seconds: float, what: str) -> None:
         """Polls until the condition holds. Raises ClusterError naming what was waited for."""
         deadline = time.monotonic() + timeout_seconds

@@ -126,7 +126,7 @@ def measurements(draw):
     received = sum(pod.received_per_second or 0.0 for pod in seen.values())
     late, missed = draw(st.integers(5, 6000)), draw(shares)
     ok = {bound: received * (1 - missed) * (bound * 1000 >= late) for bound in LATENCY_BUCKETS_SECONDS}
-    return Signals(20.0, None, seen, ok, draw(st.none() | st.floats(-1, 1)))
+    return Signals(20.0, None, seen, received, ok, draw(st.none() | st.floats(-1, 1)))
 
 
 @st.composite

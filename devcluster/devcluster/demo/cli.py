@@ -30,7 +30,7 @@ EXPECTED = (ClusterError, ControlPlaneError, PrometheusError, BinaryError, httpx
 @app.command()
 def run(
     keep: Annotated[bool, typer.Option(help="Leave everything running until Ctrl-C")] = False,
-    device: Annotated[Device, typer.Option(help="Device of the pods")] = Device.SIMULATED,
+    device: Annotated[Device, typer.Option(help="Device of the pods", case_sensitive=False)] = Device.SIMULATED,
     control: Annotated[Control, typer.Option(help="Break it: the demo must fail")] = Control.NONE,
     data_dir: Annotated[Path | None, typer.Option(help="Folder for data and logs")] = None,
     report: Annotated[Path, typer.Option(help="Where the report goes")] = ROOT / "build" / "demo" / "report.json",

@@ -33,6 +33,7 @@ class Observation:
     desired: int = 0
     sessions: str = "-"
     p95_milliseconds: int | None = None
+    p95: str = "-"
     miss_per_mille: int | None = None
     data_state: str = "-"
     summary: str = "-"
@@ -56,6 +57,7 @@ def observe(time_seconds: float, resource: Json, load: LoadStatus) -> Observatio
         desired=status.get("desiredReplicas", 0),
         sessions=(status.get("sessions") or {}).get("summary", "-"),
         p95_milliseconds=latency.get("p95Milliseconds"),
+        p95=latency.get("summary", "-"),
         miss_per_mille=latency.get("missPerMille"),
         data_state=scaling.get("dataState", "-"),
         summary=scaling.get("summary", "-"),

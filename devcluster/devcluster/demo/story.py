@@ -136,9 +136,8 @@ def _until(story: Story, seen: Observation) -> tuple[float, float]:
 
 
 def _facts(seen: Observation) -> str:
-    p95 = "unknown" if seen.p95_milliseconds is None else f"{seen.p95_milliseconds} ms"
     return (
         f"replicas {seen.ready}/{seen.replicas}, wanted {seen.desired}, "
-        f"sessions {seen.load.connected} of {seen.load.wanted}, p95 {p95}, data {seen.data_state}; "
+        f"sessions {seen.load.connected} of {seen.load.wanted}, p95 {seen.p95}, data {seen.data_state}; "
         f"last decision: {seen.decision.get('message', 'none')}"
     )

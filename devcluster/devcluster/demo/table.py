@@ -34,7 +34,7 @@ def cells(story: Story, seen: Observation) -> list[str]:
         f"{seen.ready}/{seen.replicas}",
         str(seen.desired),
         str(seen.draining or "-"),
-        "-" if seen.p95_milliseconds is None else f"{seen.p95_milliseconds} ms",
+        seen.p95,
         "-" if seen.miss_per_mille is None else f"{seen.miss_per_mille / 10:.1f} %",
         seen.data_state,
         seen.summary,

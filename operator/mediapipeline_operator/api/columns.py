@@ -13,7 +13,7 @@ PRINTER_COLUMNS = [
     _column("Replicas", "integer", ".status.replicas", "Live pods."),
     _column("Desired", "integer", ".status.desiredReplicas", "What scaling wants now."),
     _column("Sessions", "string", ".status.sessions.summary", "Active sessions / capacity."),
-    _column("P95", "integer", ".status.latency.p95Milliseconds", "p95 of the frame age in milliseconds."),
+    _column("P95", "string", ".status.latency.summary", "p95 of the frame age, missed frames included."),
     _column("Scaling", "string", ".status.autoscaling.summary", "What scaling does."),
     _column("Age", "date", ".metadata.creationTimestamp", "Age of the resource."),
     _column("Device", "string", ".spec.compute.device", "Where frames are processed.", wide=True),

@@ -39,6 +39,7 @@ class LatencyStatus(ApiModel):
     p95_milliseconds: int | None = Field(
         default=None, ge=0, le=600000, description="The smallest bucket bound that 95 % of the received frames met."
     )
+    summary: str = Field(default="", max_length=32, description="p95 with its unit, for the column.")
     miss_per_mille: int | None = Field(
         default=None, ge=0, le=1000, description="Received frames that did not come back within the upper threshold."
     )

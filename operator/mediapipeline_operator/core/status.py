@@ -43,7 +43,16 @@ def status(snapshot: Snapshot, findings: Findings, outcome: Outcome | None, sett
         **_scaling(old, outcome),
         "conditions": merged(old.get("conditions") or (), current, generation=pipeline.generation, now=snapshot.now),
     }
-    return {key: value for key, value in body.items() if value not in (None, {})}
+    known: Json = _without_empty(body)
+    return known
+
+
+def _without_empty(value: Any) -> Any:
+    """Left out, not empty: server-side apply turns an object whose last field goes away into null, which is invalid."""
+    if isinstance(value, Mapping):
+        parts = {key: _without_empty(item) for key, item in value.items()}
+        return {key: item for key, item in parts.items() if item is not None and item not in ({}, [])}
+    return [_without_empty(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def unreadable_status(old: Mapping[str, Any], generation: int, message: str, now: datetime) -> Json:
@@ -65,11 +74,16 @@ def announcements(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Ev
         yield EventNote(EventReason(now["reason"]), "Warning", now["message"])
 
 
-def write_due(old: Mapping[str, Any], new: Mapping[str, Any], seconds_since_write: float) -> bool:
-    """At once for what people and a restarted operator rely on; for mere measurements at most once a minute."""
+def write_due(
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    seconds_since_write: float,
+    measurements_every_seconds: float = MEASUREMENTS_EVERY_SECONDS,
+) -> bool:
+    """At once for what people and a restarted operator rely on; for mere measurements only so often."""
     if _significant(old) != _significant(new):
         return True
-    return seconds_since_write >= MEASUREMENTS_EVERY_SECONDS and _without_times(old) != _without_times(new)
+    return seconds_since_write >= measurements_every_seconds and _without_times(old) != _without_times(new)
 
 
 def _replicas(deployment: DeploymentState | None) -> Json:

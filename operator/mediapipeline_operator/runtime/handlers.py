@@ -8,6 +8,7 @@ this process leads.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -59,22 +60,25 @@ class PipelineWatch:
             await asyncio.sleep(delay)
 
     async def _run_once(self) -> None:
-        stop, loop, ended = threading.Event(), asyncio.get_running_loop(), asyncio.Event()
+        ours, theirs = asyncio.get_running_loop(), asyncio.new_event_loop()
+        # Not a threading.Event: kopf would wait for it in a thread, which then keeps a failed kopf from ending.
+        stop, ended = asyncio.Event(), asyncio.Event()
 
         def body() -> None:
             try:
-                asyncio.run(self._operator(loop, stop))
+                with asyncio.Runner(loop_factory=lambda: theirs) as runner:
+                    runner.run(self._operator(ours, stop))
             except Exception as error:  # noqa: BLE001  whatever ends kopf, it is started again
                 log.warning("watch_failed", kind=labels.KIND, error=repr(error))
             finally:
-                loop.call_soon_threadsafe(ended.set)
+                ours.call_soon_threadsafe(ended.set)
 
-        thread = threading.Thread(target=body, name="kopf", daemon=True)
-        thread.start()
+        threading.Thread(target=body, name="kopf", daemon=True).start()
         try:
             await ended.wait()
         finally:
-            stop.set()
+            with contextlib.suppress(RuntimeError):  # it has ended, its loop is closed
+                theirs.call_soon_threadsafe(stop.set)
             await self._ended_in_time(ended)
 
     async def _ended_in_time(self, ended: asyncio.Event) -> None:
@@ -85,7 +89,7 @@ class PipelineWatch:
         except TimeoutError:
             log.warning("watch_did_not_stop", kind=labels.KIND, seconds=_STOP_SECONDS)
 
-    async def _operator(self, loop: asyncio.AbstractEventLoop, stop: threading.Event) -> None:
+    async def _operator(self, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
         await kopf.operator(
             registry=self._registry(loop),
             settings=_settings(),

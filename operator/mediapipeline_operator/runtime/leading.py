@@ -108,5 +108,6 @@ class Term:
             clock=outside.clock,
             build=outside.settings.build(),
             tick_seconds=outside.settings.tick_seconds,
+            measurements_every_seconds=outside.settings.measurements_every_seconds,
             signals=lambda key: self._scaler.signals(key),
         )

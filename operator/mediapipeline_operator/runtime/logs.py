@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor
 
-_QUIET = ("kopf", "aiohttp.access", "urllib3", "asyncio")
+_QUIET = ("aiohttp.access", "urllib3", "asyncio")
 
 
 def configure_logs(log_format: str, level: str) -> None:
@@ -36,6 +36,7 @@ def configure_logs(log_format: str, level: str) -> None:
     logging.basicConfig(handlers=[handler], level=level, force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("kopf").setLevel(logging.CRITICAL)  # what ends kopf is logged once by its supervisor
 
 
 def _renderers(log_format: str) -> list[Processor]:

@@ -48,6 +48,7 @@ class Tools:
     clock: Clock
     build: BuildSettings
     tick_seconds: float
+    measurements_every_seconds: float
     signals: Callable[[Key], Signals | None]
 
 
@@ -131,7 +132,8 @@ class Reconciler:
 
     async def _write_status(self, pipeline: MediaPipeline, body: Mapping[str, Any], remembered: _Remembered) -> None:
         now = self._tools.clock.monotonic()
-        if not write_due(pipeline.status, body, now - remembered.status_written):
+        since_write = now - remembered.status_written
+        if not write_due(pipeline.status, body, since_write, self._tools.measurements_every_seconds):
             return
         await self._put_status(pipeline.key, pipeline.uid, body)
         remembered.status_written = now

@@ -44,6 +44,12 @@ class Settings(BaseSettings):
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least level logged.")
     tick_seconds: float = Field(default=10.0, ge=0.5, le=60.0, description="Time between two scaling ticks.")
+    measurements_every_seconds: float = Field(
+        default=60.0,
+        ge=1.0,
+        le=600.0,
+        description="How often a status is written for new measurements alone; changes are written at once.",
+    )
     workers: int = Field(default=8, ge=1, le=64, description="Pipelines that are worked on at a time.")
     request_timeout_seconds: float = Field(default=5.0, ge=1.0, le=30.0, description="Limit of one API request.")
     lease_namespace: str = Field(default="", description="Namespace of the Lease; empty: the operator's own.")

@@ -57,12 +57,22 @@ class Operator:
     def leads(self) -> bool:
         return "leadership_acquired" in self.log.read_text()
 
+    def has_decided(self) -> bool:
+        """Whether it has looked at a pipeline's scaling."""
+        try:
+            return "mediapipeline_autoscaler_desired_replicas{" in httpx.get(self._url("/metrics"), timeout=2).text
+        except httpx.HTTPError:
+            return False
+
     def get(self, path: str) -> int:
         """HTTP status of the health server."""
         try:
-            return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=2).status_code
+            return httpx.get(self._url(path), timeout=2).status_code
         except httpx.HTTPError:
             return 0
+
+    def _url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
 
 
 class World:
@@ -200,14 +210,14 @@ def start_operator(namespace: str, kubeconfig: Path, tmp_path: Path) -> Iterator
     """`start_operator(*flags)` starts one more process; all are ended after the test."""
     running: list[Operator] = []
 
-    def start(*flags: str, name: str = "") -> Operator:
+    def start(*flags: str, kubeconfig_file: Path = kubeconfig) -> Operator:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         operator = Operator(
             [sys.executable, "-m", "mediapipeline_operator", *_flags(namespace, port), *flags],
-            {**os.environ, "KUBECONFIG": str(kubeconfig), "POD_NAMESPACE": namespace, "POD_IP": "127.0.0.1"},
-            tmp_path / f"operator-{name or len(running)}.log",
+            {**os.environ, "KUBECONFIG": str(kubeconfig_file), "POD_NAMESPACE": namespace, "POD_IP": "127.0.0.1"},
+            tmp_path / f"operator-{len(running)}.log",
             port,
         )
         running.append(operator)

@@ -177,3 +177,16 @@ def test_an_unreadable_spec_is_said_and_the_rest_kept(snapshot_of: Build) -> Non
     assert body["observedGeneration"] == 5
     assert [note.message for note in announcements(old, body)] == ["spec.compute.device: Quantum is unknown"]
     assert not list(announcements(body, body))
+
+
+def test_nothing_empty_is_written(snapshot_of: Build) -> None:
+    """Server-side apply answers 422 when an object loses its last field but stays."""
+    outcome = plan(snapshot_of(signals=Signals.missing(ProblemKind.DOWN, "down")), SETTINGS, tick_seconds=10).outcome
+    body = status(snapshot_of(), Findings(), outcome, SETTINGS)
+
+    def empties(value: Any, path: str = "") -> list[str]:
+        parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        found = [path] if value in (None, {}, []) else []
+        return found + [one for key, item in parts for one in empties(item, f"{path}.{key}")]
+
+    assert empties(body) == []

@@ -70,7 +70,9 @@ def signals(pods, *, p95=20, miss=0.0, growth=None):
     """All frames that are not missed came back within `p95` milliseconds; the share `miss` never came back."""
     received = sum(seen.received_per_second or 0.0 for seen in pods.values())
     ok = {bound: received * (1 - miss) * (bound * 1000 >= p95) for bound in LATENCY_BUCKETS_SECONDS}
-    return Signals(window_seconds=20, pods=pods, ok_per_second=ok, sessions_growth_per_second=growth)
+    return Signals(
+        window_seconds=20, pods=pods, received_per_second=received, ok_per_second=ok, sessions_growth_per_second=growth
+    )
 
 
 @dataclass(frozen=True)

@@ -142,6 +142,11 @@ def test_a_missing_session_gauge_is_missing_not_empty(make):
     assert state_of(replace(fleet, signals=replace(fleet.signals, pods=pods))) is DataState.MISSING
 
 
+def test_missing_frame_counters_are_missing_not_muted_cameras(make):
+    fleet = make.fleet(3)
+    assert state_of(replace(fleet, signals=replace(fleet.signals, received_per_second=None))) is DataState.MISSING
+
+
 def test_new_pods_are_starting_without_a_warning(make):
     pods = tuple(make.pod(f"pod-{i}", age=100, ready=False) for i in range(3))
     fleet = replace(make.fleet(3), workload=WorkloadFacts(3, pods=pods), signals=Signals(window_seconds=20))
@@ -164,6 +169,14 @@ def test_fallback_raises_after_its_time_and_never_lowers(make):
     assert EventReason.FALLBACK_ACTIVATED in [event.reason for event in outcomes[-1].events]
     more = replace(make.fleet(8, fallback=fallback), signals=broken).run(600)
     assert all(outcome.actions == () for outcome in more)
+
+
+def test_a_batch_serves_until_the_next_tick_and_no_longer(make):
+    """The measuring loop hangs: what it measured last looks fresh for ever, unless its own age counts."""
+    fleet = make.fleet(3)
+    taken = replace(fleet, signals=replace(fleet.signals, taken=fleet.now))
+    assert state_of(replace(taken, now=fleet.now + timedelta(seconds=15))) is DataState.FRESH
+    assert state_of(replace(taken, now=fleet.now + timedelta(seconds=30))) is DataState.STALE
 
 
 def test_one_lost_tick_pauses_a_breach_two_end_it(make):

@@ -241,3 +241,22 @@ def test_log_is_due_on_change_and_every_five_minutes(make):
     due = [outcome.log_due for outcome in make.fleet(3, p95=75).run(600)]
     assert due[0]
     assert sum(due) == 3
+
+
+def test_after_a_step_the_breach_must_last_its_full_time_again(make):
+    """The rates still hold the frames of before: a second step at once would answer the same breach twice."""
+    breach = make.fleet(3, sessions=1, miss=0.1, policy="Threshold").settle(20)
+    up = breach.tick()
+    assert make.raised(up) == 4
+    grown = make.fleet(4, sessions=1, miss=0.1, policy="Threshold")
+    later = replace(grown, state=up.state, now=breach.now + timedelta(seconds=10))
+    assert [make.raised(outcome) for outcome in later.run(30)] == [None, None, None, 5]
+
+
+def test_no_wait_becomes_shorter_by_rounding(make):
+    """Status keeps whole seconds. Rounded down, 30 s asked for would be 29.1 s waited."""
+    begin = make.START + timedelta(milliseconds=100)
+    first = replace(make.fleet(3, sessions=1, miss=0.1, policy="Threshold"), now=begin).tick()
+    assert first.state.breach_since == make.START + timedelta(seconds=1)
+    early = replace(make.fleet(3, sessions=1, miss=0.1, policy="Threshold"), state=first.state)
+    assert replace(early, now=begin + timedelta(seconds=29)).tick().actions == ()

@@ -41,7 +41,7 @@ def learn(situation: Situation, breached: bool) -> int | None:
     """The highest load carried with under 1 % missed. It binds only once a breach has shown that there is a limit.
 
     Naive: "highest load seen so far" from the first tick. A fleet that has only ever seen one session a replica would
-    then be sized at one session a replica. So a lasting breach sets it, and each pod that carries more well raises it.
+    then be sized at one session a replica. So a lasting breach sets it, and each pod that carries more raises it.
     """
     learned, most = situation.before.learned_capacity, situation.spec.sessions.max_per_replica
     good = max(_loads(situation, _carries_well), default=0) if _is_steady(situation) else 0

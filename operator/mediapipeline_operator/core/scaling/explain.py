@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from mediapipeline_operator.api.spec import LATENCY_BUCKETS_MILLISECONDS
 from mediapipeline_operator.core.scaling.aftermath import (
     is_carried_out,
     next_scale_down,
@@ -208,11 +209,14 @@ def observed_time(reading: Reading) -> str | None:
 
 
 def latency_status(reading: Reading) -> dict[str, Any]:
-    """status.latency; p95Milliseconds is left out above the top bucket, everything without frames."""
+    """status.latency; above the top bucket only the summary can tell p95, and without frames there is nothing."""
     situation, observed = reading.situation, observed_time(reading)
     if situation.miss_upper is None or observed is None:
         return {}
-    p95 = {} if situation.p95_milliseconds is None else {"p95Milliseconds": situation.p95_milliseconds}
+    known = situation.p95_milliseconds
+    p95: dict[str, Any] = {"summary": f">{LATENCY_BUCKETS_MILLISECONDS[-1]}ms"}
+    if known is not None:
+        p95 = {"p95Milliseconds": known, "summary": f"{known}ms"}
     return p95 | {"missPerMille": round(1000 * situation.miss_upper), "observedTime": observed}
 
 

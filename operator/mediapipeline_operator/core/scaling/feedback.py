@@ -73,22 +73,29 @@ class Effect:
         return self.ineffective >= INEFFECTIVE_LIMIT
 
 
-def judge_last_step(situation: Situation, data_state: DataState, due: Proposal | None, sessions: int) -> Effect:
-    """Counts a step as ineffective when the next one is due, nothing improved and demand has not grown.
+def judge_last_step(situation: Situation, data_state: DataState, due: Proposal | None, utilization: float) -> Effect:
+    """Counts a step as ineffective when the next one is due, the worst pod has not improved and the fleet has room.
 
-    Example: one hot sticky pod. New replicas take new sessions only, the missed share stays, and a law that goes on
-    adding ends at maxReplicas with empty pods. Re-armed as soon as the breach is over.
+    Example: one hot sticky pod. New replicas take new sessions only, its missed share stays, and a law that goes on
+    adding ends at maxReplicas with empty pods. The worst pod, not the fleet: the fleet's share falls by mere dilution.
+    A fleet above its target utilisation needs the replicas anyway. Re-armed as soon as the breach is over.
     """
     before = situation.before
     if data_state in MEASURED and not is_breach(situation):
         return Effect(0, None)
     if due is None or before.feedback is None or before.ineffective_ups >= INEFFECTIVE_LIMIT:
         return Effect(before.ineffective_ups, before.feedback)
-    helped = 1000 * (situation.miss_upper or 0.0) < IMPROVED * before.feedback.miss_per_mille
-    if helped or sessions > before.feedback.sessions:
+    if _worst_per_mille(situation) < IMPROVED * before.feedback.miss_per_mille:
         return Effect(0, before.feedback)
-    return Effect(before.ineffective_ups + 1, before.feedback)
+    full = exceeds(utilization, situation.spec.autoscaling.sessions.target_utilization_percent / 100)
+    return Effect(before.ineffective_ups + (not full), before.feedback)
+
+
+def _worst_per_mille(situation: Situation) -> int:
+    worst = situation.worst_pod_miss
+    return round(1000 * (worst if worst is not None else situation.miss_upper or 0.0))
 
 
 def step_taken(situation: Situation, sessions: int) -> FeedbackStep:
-    return FeedbackStep(round(1000 * (situation.miss_upper or 0.0)), sessions)
+    """What to compare with when the next step is due."""
+    return FeedbackStep(_worst_per_mille(situation), sessions)

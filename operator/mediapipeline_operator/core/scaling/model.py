@@ -79,8 +79,10 @@ class Signals:
     window_seconds: float = 0.0
     problem: Problem | None = None
     pods: Mapping[str, PodSignals] = field(default_factory=dict)
+    received_per_second: float | None = None  # of the fleet; None: no such series
     ok_per_second: Mapping[float, float] = field(default_factory=dict)  # bucket bound in seconds -> rate up to it
     sessions_growth_per_second: float | None = None  # mean over the last two minutes
+    taken: datetime | None = None  # when the batch was answered; None: now
 
     @classmethod
     def missing(cls, kind: ProblemKind, message: str = "") -> Signals:
@@ -214,7 +216,7 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class FeedbackStep:
-    """What the last step of the latency feedback saw, to judge whether it helped."""
+    """What the last step of the latency feedback saw: the worst pod's missed share, and the sessions of the fleet."""
 
     miss_per_mille: int
     sessions: int

@@ -66,8 +66,13 @@ def _add_up(found: Notices, reading: Reading, choice: Choice, text: str) -> None
         _add(found, EventReason.SCALE_UP_INEFFECTIVE, text, warning=True)
     if choice.reason is Reason.CAPACITY_EXHAUSTED or Limit.MAX_REPLICAS in choice.limited:
         _add(found, EventReason.CAPACITY_EXHAUSTED, text, warning=True)
-    elif Limit.RATE in choice.limited and breach_due(reading.situation, reading.breach_since):
+    elif _is_held_by_rate(reading, choice):
         _add(found, EventReason.SCALE_UP_BLOCKED, text, warning=True, detail=Limit.RATE.value)
+
+
+def _is_held_by_rate(reading: Reading, choice: Choice) -> bool:
+    held = choice.action is DecisionAction.HOLD and Limit.RATE in choice.limited
+    return held and breach_due(reading.situation, reading.breach_since)
 
 
 def _add_down(found: Notices, choice: Choice, text: str) -> None:

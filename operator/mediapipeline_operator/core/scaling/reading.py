@@ -61,8 +61,12 @@ def read(situation: Situation) -> Reading:
         unknown_since=_unknown_since(situation, verdict.state),
         data_state_since=_data_state_since(situation, verdict.state),
         feedback_due=due,
-        effect=feedback.judge_last_step(situation, verdict.state, due, sessions),
+        effect=feedback.judge_last_step(situation, verdict.state, due, _utilization(situation, sessions, per_replica)),
     )
+
+
+def _utilization(situation: Situation, sessions: int, per_replica: int) -> float:
+    return sessions / (max(1, situation.n) * per_replica)
 
 
 def _learned(situation: Situation, data_state: DataState, breached: bool) -> int | None:

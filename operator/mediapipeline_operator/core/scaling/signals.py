@@ -24,7 +24,6 @@ Answer = Sequence[Sample] | Problem
 OPTIONAL = frozenset({Measure.GROWTH, Measure.REJECTED, Measure.BUSY})
 PER_POD = {
     Measure.AGE: "age_seconds",
-    Measure.RECEIVED: "received_per_second",
     Measure.REJECTED: "rejected_per_second",
     Measure.BUSY: "busy_share",
 }
@@ -42,6 +41,7 @@ class _Draft:
     problem: Problem | None = None
     pods: dict[str, dict[str, float]] = field(default_factory=dict)
     ok: dict[float, float] = field(default_factory=dict)
+    received: float | None = None
     growth: float | None = None
     seen: set[tuple[object, ...]] = field(default_factory=set)
 
@@ -122,16 +122,20 @@ def _read_growth(draft: _Draft, spec: MediaPipelineSpec, measure: Measure, sampl
     draft.growth = sample.value
 
 
-def _read_bucket(draft: _Draft, spec: MediaPipelineSpec, measure: Measure, sample: Sample) -> None:
-    """`le` is compared as a number: "1" and "1.0" are the same bucket."""
+def _read_fleet(draft: _Draft, spec: MediaPipelineSpec, measure: Measure, sample: Sample) -> None:
+    """Without `le` it is the received frames. `le` is compared as a number: "1" and "1.0" are the same bucket."""
     bound = _bound(sample)
-    if bound is not None:
+    if not sample.labels.get("le"):
+        draft.received = sample.value
+    elif bound is not None:
         draft.ok[bound] = max(draft.ok.get(bound, 0.0), sample.value)
 
 
-def _read_on_time(draft: _Draft, spec: MediaPipelineSpec, measure: Measure, sample: Sample) -> None:
+def _read_pod_frames(draft: _Draft, spec: MediaPipelineSpec, measure: Measure, sample: Sample) -> None:
     bound = _bound(sample)
-    if bound == spec.autoscaling.latency.scale_up.above_milliseconds / 1000:
+    if not sample.labels.get("le"):
+        draft.put(sample.labels.get("pod", ""), "received_per_second", sample.value)
+    elif bound == spec.autoscaling.latency.scale_up.above_milliseconds / 1000:
         draft.put(sample.labels.get("pod", ""), "on_time_per_second", sample.value)
 
 
@@ -147,8 +151,8 @@ READERS: Mapping[Measure, Reader] = {
     Measure.GAUGES: _read_gauge,
     Measure.DUPLICATES: _read_duplicate,
     Measure.GROWTH: _read_growth,
-    Measure.BUCKETS: _read_bucket,
-    Measure.ON_TIME: _read_on_time,
+    Measure.FLEET_FRAMES: _read_fleet,
+    Measure.POD_FRAMES: _read_pod_frames,
 } | dict.fromkeys(PER_POD, _read_pod)
 
 
@@ -157,6 +161,7 @@ def _finish(draft: _Draft, window: int) -> Signals:
         window_seconds=window,
         problem=draft.problem,
         pods={pod: _pod(values) for pod, values in draft.pods.items()},
+        received_per_second=draft.received,
         ok_per_second=dict(draft.ok),
         sessions_growth_per_second=draft.growth,
     )

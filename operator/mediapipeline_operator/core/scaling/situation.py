@@ -117,12 +117,19 @@ class Situation:
 
     def is_fresh(self, pod: PodFacts) -> bool:
         age = self.of(pod).age_seconds
-        return age is not None and age <= self.age_limit_seconds
+        return age is not None and age + self.overdue_seconds <= self.age_limit_seconds
+
+    @cached_property
+    def overdue_seconds(self) -> float:
+        """How much later than usual the next batch is. A batch serves all passes until the next tick, and no longer."""
+        if self.signals.taken is None:
+            return 0.0
+        return max(0.0, (self.now - self.signals.taken).total_seconds() - 1.5 * self.tick_seconds)
 
     @cached_property
     def ages_seconds(self) -> tuple[float, ...]:
         ages = (self.of(pod).age_seconds for pod in self.settled)
-        return tuple(age for age in ages if age is not None)
+        return tuple(age + self.overdue_seconds for age in ages if age is not None)
 
     def sessions_on(self, pod: PodFacts) -> int | None:
         """Active and pending sessions, by the pod's own answer where there is one, else by Prometheus."""
@@ -131,9 +138,9 @@ class Situation:
         seen = self.of(pod)
         return None if seen.sessions is None else math.ceil(seen.sessions + (seen.pending or 0.0))
 
-    @cached_property
+    @property
     def received_per_second(self) -> float:
-        return sum(seen.received_per_second or 0.0 for seen in self.signals.pods.values())
+        return self.signals.received_per_second or 0.0
 
     @cached_property
     def frames_in_window(self) -> float:

@@ -81,11 +81,13 @@ def _some_silent(situation: Situation) -> DataVerdict | None:
 
 
 def _broken_contract(situation: Situation) -> DataVerdict | None:
-    """Without a bucket at a threshold every frame would look late; without the session gauge a full pod looks empty."""
+    """Without a bucket at a threshold every frame would look late; without the gauge a full pod looks empty."""
     if any(situation.of(pod).sessions is None for pod in situation.reporting):
         return DataVerdict(
             DataState.MISSING, "SeriesMissing", "mediapod_sessions is missing for a replica that reports"
         )
+    if situation.signals.received_per_second is None:
+        return DataVerdict(DataState.MISSING, "SeriesMissing", "mediapod_frames_received_total has no rate yet")
     if situation.received_per_second <= 0:
         return None
     latency = situation.spec.autoscaling.latency

@@ -6,7 +6,8 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from prometheus_api_client import PrometheusConnect
@@ -51,7 +52,8 @@ class PrometheusReader:
         queries = batch(spec for _, spec in pipelines)
         async with self._lock:
             answers = await self._answers(queries)
-        return interpret(pipelines, answers)
+        taken = datetime.now(UTC)
+        return {key: replace(signals, taken=taken) for key, signals in interpret(pipelines, answers).items()}
 
     def close(self) -> None:
         """Ends the threads after their current request."""

@@ -74,7 +74,7 @@ class Page:
     async def picture(self, path: Path) -> None:
         """A PNG of the whole page."""
         taken = await self.call("Page.captureScreenshot", captureBeyondViewport=True)
-        path.write_bytes(base64.b64decode(taken["data"]))
+        path.write_bytes(base64.b64decode(taken["data"]))  # noqa: ASYNC240  a small file
 
 
 @asynccontextmanager
@@ -91,12 +91,14 @@ async def chromium_at(url: str, folder: Path):
         start_new_session=True,
     )
     try:
-        async with aiohttp.ClientSession() as http:
-            async with http.ws_connect(await _page_address(http, folder), max_msg_size=1 << 26) as socket:
-                page = Page(socket)
-                await page.call("Page.navigate", url=url)
-                await page.until(f"location.href.startsWith('{url}') && document.readyState === 'complete'")
-                yield page
+        async with (
+            aiohttp.ClientSession() as http,
+            http.ws_connect(await _page_address(http, folder), max_msg_size=1 << 26) as socket,
+        ):
+            page = Page(socket)
+            await page.call("Page.navigate", url=url)
+            await page.until(f"location.href.startsWith('{url}') && document.readyState === 'complete'")
+            yield page
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
@@ -104,16 +106,15 @@ async def chromium_at(url: str, folder: Path):
 
 async def _page_address(http: aiohttp.ClientSession, folder: Path) -> str:
     port_file = folder / "DevToolsActivePort"
-    async with asyncio.timeout(START_SECONDS):
-        while not port_file.exists() or not port_file.read_text().strip():
-            await asyncio.sleep(0.1)
-        port = port_file.read_text().split()[0]
-        while True:
-            async with http.get(f"http://127.0.0.1:{port}/json/list") as answer:
-                pages = [target for target in await answer.json() if target["type"] == "page"]
-            if pages:
-                return pages[0]["webSocketDebuggerUrl"]
-            await asyncio.sleep(0.1)
+    for _ in range(10 * START_SECONDS):
+        await asyncio.sleep(0.1)
+        if not port_file.exists() or not port_file.read_text().strip():
+            continue
+        async with http.get(f"http://127.0.0.1:{port_file.read_text().split()[0]}/json/list") as answer:
+            pages = [target for target in await answer.json() if target["type"] == "page"]
+        if pages:
+            return str(pages[0]["webSocketDebuggerUrl"])
+    raise AssertionError(f"the browser has not started within {START_SECONDS} s")
 
 
 @pytest.fixture

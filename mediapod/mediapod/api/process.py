@@ -17,6 +17,7 @@ from mediapod.access import Access
 from mediapod.api.limits import check_access, read_body
 from mediapod.api.problems import Problem
 from mediapod.api.signalling import media_type
+from mediapod.effects import EFFECTS
 from mediapod.engine import DeadlineExceeded, EffectError, InvalidStages, Processed, StageSpec
 from mediapod.frames.i420 import I420Frame
 from mediapod.process.pictures import (
@@ -88,6 +89,8 @@ class Processing:
         effect = query.get("effect")
         if effect is None:
             return self.pipeline
+        if effect in EFFECTS and not EFFECTS[effect].of_requests:
+            raise Problem(400, f"effect: {effect} runs in a pipeline only", field="effect")
         parameters = {name: _value(text) for name, text in query.items() if name not in OWN_QUERY}
         return [StageSpec("request", effect, parameters)]
 

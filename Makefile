@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEVICE ?= Simulated
 PYTEST := $(BIN)/python -m pytest -q
+FAST_TESTS := tests/unit tests/property tests/golden
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-controls test test-fast lint generate bench-effects clean
 
@@ -32,10 +33,11 @@ demo-controls: $(VENV)/demo.stamp ## Breaks the demo in four ways; each must mak
 
 test: lint ## Everything: lint, unit, property, golden, chart, media, end to end, browser
 	@tools/install-chromium
-	$(PYTEST) tests
+	$(PYTEST) $(FAST_TESTS)
+	$(PYTEST) -v --durations=15 $(foreach folder,$(FAST_TESTS),--ignore $(folder)) tests
 
 test-fast: $(VENV)/test.stamp ## What needs no processes and no network: unit, property, golden
-	$(PYTEST) tests/unit tests/property tests/golden
+	$(PYTEST) $(FAST_TESTS)
 
 lint: $(VENV)/test.stamp ## ruff, mypy --strict, layers, generated files
 	@$(BIN)/ruff format --check .

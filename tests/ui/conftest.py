@@ -64,10 +64,9 @@ class Page:
         """Wait until the expression is true; returns its value."""
         deadline = asyncio.get_running_loop().time() + seconds
         while not (value := await self.evaluate(expression)):
-            assert asyncio.get_running_loop().time() < deadline, (
-                expression,
-                await self.evaluate("document.body.innerText"),
-            )
+            if asyncio.get_running_loop().time() > deadline:
+                text = await self.evaluate("document.body.innerText")
+                raise AssertionError(f"not within {seconds} s: {expression}; the page says:\n{text}")
             await asyncio.sleep(0.2)
         return value
 

@@ -111,7 +111,7 @@ class Settings(BaseSettings):
     forward_unchanged: bool = Field(
         True,
         validation_alias="MEDIAPOD_FORWARD_UNCHANGED",
-        description="A pipeline that changes nothing sends encoded frames back without decoding them (not those of WHIP).",
+        description="A pipeline that changes nothing sends encoded frames back without decoding them. Not for WHIP.",
     )
     admission_loop_lag_milliseconds: float = Field(
         250,

@@ -41,6 +41,16 @@ PARTS: dict[str, list[Any]] = {
     "spec.pod.volumes": [[{"name": "models", "configMap": {"name": "models"}}]],
     "spec.pod.volumeMounts": [[], [{"name": "models", "mountPath": "/models", "readOnly": True}]],
     "spec.compute.gpu.resourceName": ["nvidia.com/gpu", "nvidia.com/mig-1g.10gb"],
+    "spec.autoscaling.latency.query": ["", 'max(own_p95{namespace="media"})'],
+    "spec.autoscaling.signals": [
+        [],
+        [{"type": "CPUUtilization"}],
+        [{"type": "GPUUtilization", "target": 90}, {"type": "RequestsPerSecond", "target": 300, "vote": "Drive"}],
+    ],
+    "spec.autoscaling.schedules": [
+        [],
+        [{"name": "day", "cron": "0 3 * * *", "timeZone": "Europe/Berlin", "durationSeconds": 86400}],
+    ],
     "spec.pipeline.stages": [
         [{"name": "soften", "effect": "GaussianBlur", "parameters": {"radius": 7}}],
         [{"name": "a", "effect": "Grayscale"}, {"name": "b", "effect": "Passthrough", "parameters": {}}],
@@ -110,10 +120,25 @@ def lawful(spec: Json) -> Json:
     scaling["minReplicas"], scaling["maxReplicas"] = min(least, 5), max(1, most)
     if scaling.get("engine", "Operator") != "Operator":
         scaling["mode"] = "Active"
+    _lawful_engine(scaling, latency)
     interval = spec.setdefault("monitoring", {}).get("intervalSeconds", 5)
     up["forSeconds"] = max(up.get("forSeconds", 30), 4 * interval)
     _lawful_hosting(spec)
     return spec
+
+
+def _lawful_engine(scaling: Json, latency: Json) -> None:
+    """A query with its source, and what needs an engine that decides only with one."""
+    engine = scaling.get("engine", "Operator")
+    if latency.get("source") == "Query" and (engine == "HorizontalPodAutoscaler" or not latency.get("query")):
+        latency["source"] = "Request"
+    if latency.get("source") != "Query":
+        latency.pop("query", None)
+    for schedule in scaling.get("schedules", ()):
+        schedule["minReplicas"] = schedule["maxReplicas"] = scaling["maxReplicas"]
+    if engine == "None":
+        scaling.pop("signals", None)
+        scaling.pop("schedules", None)
 
 
 def _index(milliseconds: int) -> int:

@@ -23,12 +23,15 @@ PLURALS = {"NetworkPolicy": "networkpolicies", "Ingress": "ingresses"}
 
 
 @pytest.fixture(scope="module")
-def definitions(kubectl: Kubectl, eventually: Callable[..., Any]) -> None:
-    """Our CRD and prometheus-operator's ServiceMonitor, served."""
-    for path in (ROOT / "crds", crd_manifests("servicemonitors")):
+def definitions(kubectl: Kubectl, eventually: Callable[..., Any]) -> Iterator[None]:
+    """Our CRD, prometheus-operator's ServiceMonitor and KEDA's ScaledObject, served. KEDA goes again."""
+    keda = crd_manifests("scaledobjects")
+    for path in (ROOT / "crds", crd_manifests("servicemonitors"), keda):
         kubectl("apply", "--server-side", "--force-conflicts", "-f", str(path))
-    listing = ("get", "mediapipelines.media.rtcscale.dev,servicemonitors.monitoring.coreos.com", "--all-namespaces")
-    eventually(lambda: kubectl(*listing, check=False).returncode == 0, "the CRDs to be served")
+    kinds = "mediapipelines.media.rtcscale.dev,servicemonitors.monitoring.coreos.com,scaledobjects.keda.sh"
+    eventually(lambda: kubectl("get", kinds, "--all-namespaces", check=False).returncode == 0, "the CRDs to be served")
+    yield
+    kubectl("delete", "--wait=true", "-f", str(keda))
 
 
 def apply(api: httpx.Client, manifest: Json) -> Json:

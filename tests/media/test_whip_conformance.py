@@ -28,7 +28,7 @@ class HttpPeer:
         self.url = url
         self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.http = httpx.AsyncClient(base_url=url, timeout=10)
-        self.received = 0
+        self.received = self.heard = 0
         self._tasks: list[asyncio.Task[None]] = []
         self.connection.on("track", self._consume)
 
@@ -39,8 +39,13 @@ class HttpPeer:
             self.connection.addTransceiver(AudioStreamTrack(), direction="sendonly")
         return self
 
-    def play(self, audio: bool = False) -> "HttpPeer":
-        self.connection.addTransceiver("video", direction="recvonly")
+    def publish_audio(self) -> "HttpPeer":
+        self.connection.addTransceiver(AudioStreamTrack(), direction="sendonly")
+        return self
+
+    def play(self, audio: bool = False, video: bool = True) -> "HttpPeer":
+        if video:
+            self.connection.addTransceiver("video", direction="recvonly")
         if audio:
             self.connection.addTransceiver("audio", direction="recvonly")
         return self
@@ -64,6 +69,7 @@ class HttpPeer:
                 while True:
                     await track.recv()
                     self.received += track.kind == "video"
+                    self.heard += track.kind == "audio"
             except MediaStreamError:
                 return
 
@@ -398,3 +404,27 @@ async def test_an_unknown_stream_is_404(server, peer):
 async def test_a_viewer_that_wants_to_send_is_422(server, opened, peer, clip):
     _, response = opened
     assert (await peer(server.url).publish(clip).post(link(response, "alternate"))).status_code == 422
+
+
+@pytest.mark.parametrize("video", [False, True], ids=["audio asked for", "video asked for too"])
+async def test_a_publisher_of_audio_alone_is_heard(server, peer, video, eventually):
+    published = await peer(server.url).publish_audio().connect()
+    viewer = peer(server.url).play(audio=True, video=video)
+    await viewer.connect(link(published, "alternate"))
+    await eventually(lambda: viewer.heard > 20, 15, lambda: str(viewer.heard))
+
+
+async def test_pictures_that_nothing_changes_are_encoded_for_viewers_and_whoever_only_looks_stays(
+    server, opened, peer, eventually
+):
+    _, response = opened
+    viewer = peer(server.url).play()
+    await viewer.connect(link(response, "alternate"))
+    await asyncio.sleep(10)  # longer than a peer of whom nothing is heard keeps its place
+    seen = viewer.received
+    await eventually(lambda: viewer.received > seen + 5, 10)
+    publisher, looking = (session.report() for session in server.mediapod.registry.sessions)
+    assert (publisher.forwarded, publisher.width) == (False, 640)
+    assert (looking.videoCodec, looking.framesReceived) == ("H264", 0)
+    assert looking.framesSent > 5
+    assert looking.silentSeconds < 8

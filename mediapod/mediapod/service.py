@@ -5,24 +5,37 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
+from mediapod.access import Access, access_for
 from mediapod.api.apps import admin_app, http_app
 from mediapod.api.health import DeviceReport
-from mediapod.api.limits import OFFERS_AT_ONCE, OFFERS_PER_SECOND, TokenBucket
+from mediapod.api.limits import (
+    OFFERS_AT_ONCE,
+    OFFERS_PER_SECOND,
+    REQUESTS_AT_ONCE,
+    REQUESTS_PER_SECOND,
+    TokenBucket,
+)
+from mediapod.api.process import Processing
 from mediapod.api.server import HttpServer
-from mediapod.api.webrtc import Signalling
+from mediapod.api.signalling import Signalling
 from mediapod.engine import Engine, StageSpec, build_engine
 from mediapod.engine.stages import build_stages
 from mediapod.frames.ledger import FrameLedger
 from mediapod.observability.metrics import Metrics
 from mediapod.observability.watchdog import LoopWatchdog
+from mediapod.placement import Load, Placement
+from mediapod.placement.peers import find_peers
+from mediapod.process.service import RequestProcessor
+from mediapod.process.simulation import Simulation
 from mediapod.rtc import compat
 from mediapod.rtc.ice import MediaAddress
-from mediapod.rtc.peer import Peer
+from mediapod.rtc.peer import Peer, PublishingPeer
+from mediapod.rtc.turn import TurnServers
 from mediapod.rtc.video import FramePolicy, LatePolicy
 from mediapod.session.admission import Admission, Headroom
 from mediapod.session.registry import SessionRegistry
@@ -53,20 +66,19 @@ class Mediapod:
         deadline_seconds = settings.frame_deadline_milliseconds / 1000
         self.registry = SessionRegistry(admission, _limits(settings), self._make_peer, self.metrics, deadline_seconds)
         self._publish_metrics()
-        token = settings.token.get_secret_value() if settings.token else None
-        signalling = Signalling(self.registry, self.metrics, TokenBucket(OFFERS_PER_SECOND, OFFERS_AT_ONCE), token)
-        address = settings.address
-        app = http_app(signalling, self, settings.allowed_origins)
-        self.http = HttpServer(app, address, settings.http_port, "MEDIAPOD_HTTP_PORT")
-        admin = admin_app(self.registry, self, self.metrics)
-        self.admin = HttpServer(admin, address, settings.admin_port, "MEDIAPOD_ADMIN_PORT")
+        self.admin = HttpServer(settings.address, settings.admin_port, "MEDIAPOD_ADMIN_PORT")
+        self.http = HttpServer(settings.address, settings.http_port, "MEDIAPOD_HTTP_PORT")
+        self.placement = Placement(find_peers(settings.peers, self.admin.port), self._load, self._admin_address())
+        self._requests = RequestProcessor(self._request_engine, settings.workers)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Serve the probes, warm up, then be ready. Raises IncompatibleAiortc, or what the engine raises."""
         loop = asyncio.get_running_loop()
-        self.admin.start()
-        self.http.start()
+        signalling = self._signalling()
+        self.admin.start(admin_app(signalling, self))
+        settings = self.settings
+        self.http.start(http_app(signalling, self._processing(), self, settings.allowed_origins, settings.pipeline))
         await compat.self_test()
         await self.engine.start()
         for work in (self._watchdog.run(), self.registry.watch_timers()):
@@ -91,7 +103,9 @@ class Mediapod:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=1)
         await self.engine.stop()
+        await self._requests.stop()
         await asyncio.gather(self.http.stop(), self.admin.stop())
+        await self.placement.close()
         self._encode_pool.shutdown(wait=False, cancel_futures=True)
 
     def not_alive(self) -> list[str]:
@@ -114,11 +128,60 @@ class Mediapod:
         return DeviceReport(device, device == SIMULATED, torch, device == "cuda")
 
     def _make_peer(self, ledger: FrameLedger, on_state: Callable[[str], None]) -> Peer:
+        return Peer(self.engine, self._policy, ledger, self._encode_pool, self._media, on_state)
+
+    def _make_publisher(self, ledger: FrameLedger, on_state: Callable[[str], None]) -> PublishingPeer:
+        return PublishingPeer(self.engine, self._policy, ledger, self._encode_pool, self._media, on_state)
+
+    @property
+    def _policy(self) -> FramePolicy:
         settings = self.settings
         deadline_seconds = settings.frame_deadline_milliseconds / 1000
-        policy = FramePolicy(deadline_seconds, LatePolicy(settings.late_policy), self._forward)
-        address = MediaAddress(settings.address, settings.media_ports, tuple(settings.advertised_addresses))
-        return Peer(self.engine, policy, ledger, self._encode_pool, address, on_state)
+        return FramePolicy(deadline_seconds, LatePolicy(settings.late_policy), self._forward)
+
+    @property
+    def _media(self) -> MediaAddress:
+        settings = self.settings
+        return MediaAddress(settings.address, settings.media_ports, tuple(settings.advertised_addresses))
+
+    def _signalling(self) -> Signalling:
+        return Signalling(
+            registry=self.registry,
+            metrics=self.metrics,
+            offers=TokenBucket(OFFERS_PER_SECOND, OFFERS_AT_ONCE),
+            session_requests=TokenBucket(REQUESTS_PER_SECOND, REQUESTS_AT_ONCE),
+            access=_access(self.settings),
+            turn=_turn(self.settings),
+            address=self._media,
+            publish=self._make_publisher,
+            owner=self.placement.owner,
+            placement=self.placement,
+        )
+
+    def _processing(self) -> Processing:
+        settings, simulated = self.settings, self.settings.effective_device == "Simulated"
+        return Processing(
+            processor=self._requests,
+            simulation=Simulation(simulated, settings.simulation_toggle, settings.gpu_speedup_factor),
+            access=_access(settings),
+            pipeline=_stages(settings),
+            maximum_bytes=settings.process_maximum_bytes,
+            maximum_pixels=settings.process_maximum_pixels,
+        )
+
+    def _request_engine(self, stages: Sequence[StageSpec]) -> Engine:
+        """An engine for requests, on the GPU where the live frames are on one."""
+        device = "GPU" if self.engine.device == "cuda" else "CPU"
+        return build_engine(stages, device, on_fallback=self.metrics.device_fallback, background=True)
+
+    def _admin_address(self) -> str:
+        host = self.settings.pod_ip or self.settings.address
+        return f"[{host}]:{self.admin.port}" if ":" in host else f"{host}:{self.admin.port}"
+
+    def _load(self) -> Load:
+        admission = self.registry.admission
+        taken = self.registry.active + self.registry.pending
+        return Load(self._admin_address(), taken, admission.capacity, admission.draining or not admission.started)
 
     def _publish_metrics(self) -> None:
         registry, gauge = self.registry, self.metrics.gauge
@@ -137,12 +200,8 @@ def changes_nothing(settings: Settings) -> bool:
     its time is what is simulated. Raises InvalidStages.
     """
     return settings.effective_device != SIMULATED_DEVICE and all(
-        stage.effect.is_identity for stage in build_stages(_stage_specs(settings))
+        stage.effect.is_identity for stage in build_stages(_stages(settings))
     )
-
-
-def _stage_specs(settings: Settings) -> list[StageSpec]:
-    return [StageSpec(stage.name, stage.effect, stage.parameters) for stage in settings.stages]
 
 
 def _headroom(settings: Settings) -> Headroom:
@@ -153,11 +212,25 @@ def _headroom(settings: Settings) -> Headroom:
 
 def _engine(settings: Settings, on_fallback: Callable[[str], None]) -> Engine:
     return build_engine(
-        _stage_specs(settings),
+        _stages(settings),
         settings.effective_device,
         service_time_seconds=settings.service_time_seconds,
         on_fallback=on_fallback,
     )
+
+
+def _stages(settings: Settings) -> list[StageSpec]:
+    return [StageSpec(stage.name, stage.effect, stage.parameters) for stage in settings.stages]
+
+
+def _access(settings: Settings) -> Access:
+    token, key = (value.get_secret_value() if value else None for value in (settings.token, settings.jwt_key))
+    return access_for(token, key, settings.jwt_audience)
+
+
+def _turn(settings: Settings) -> TurnServers:
+    secret = settings.turn_secret.get_secret_value() if settings.turn_secret else ""
+    return TurnServers(tuple(settings.turn_uris), secret, settings.turn_lifetime_seconds)
 
 
 def _limits(settings: Settings) -> Limits:

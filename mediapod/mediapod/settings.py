@@ -20,8 +20,12 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from mediapod.access import JwtVerifier
+
 Seconds = Annotated[float, Field(gt=0, le=7 * 86400)]
 Port = Annotated[int, Field(ge=0, le=65535)]
+TURN_URI = re.compile(r"turns?:[A-Za-z0-9.\-\[\]:]+(\?transport=(udp|tcp))?")
+SECRETS = {"MEDIAPOD_TOKEN", "MEDIAPOD_JWT_KEY", "MEDIAPOD_TURN_SECRET"}  # never shown
 PORT_RANGE = re.compile(r"(\d{1,5})-(\d{1,5})")
 SIMULATED_REFERENCE_MILLISECONDS = (
     40.0  # what GPU_SPEEDUP_FACTOR divides: one 720p frame of the reference workload on one core
@@ -107,7 +111,7 @@ class Settings(BaseSettings):
     forward_unchanged: bool = Field(
         True,
         validation_alias="MEDIAPOD_FORWARD_UNCHANGED",
-        description="A pipeline that changes nothing sends encoded frames back without decoding them.",
+        description="A pipeline that changes nothing sends encoded frames back without decoding them. Not for WHIP.",
     )
     admission_loop_lag_milliseconds: float = Field(
         250,
@@ -166,6 +170,63 @@ class Settings(BaseSettings):
     token: SecretStr | None = Field(
         None, validation_alias="MEDIAPOD_TOKEN", description="Bearer token that offers must carry. Absent: none needed."
     )
+    jwt_key: SecretStr | None = Field(
+        None,
+        validation_alias="MEDIAPOD_JWT_KEY",
+        description="Key of JSON Web Tokens that are accepted as bearer tokens: a public key in PEM (RS256), else a "
+        "shared secret of at least 32 bytes (HS256). Tokens must carry exp and aud.",
+    )
+    jwt_audience: str = Field(
+        "mediapod",
+        min_length=1,
+        validation_alias="MEDIAPOD_JWT_AUDIENCE",
+        description="Audience (aud) that JSON Web Tokens must be for.",
+    )
+    turn_uris: list[str] = Field(
+        default_factory=list,
+        max_length=8,
+        validation_alias="MEDIAPOD_TURN_URIS",
+        description="JSON list of TURN servers (turn:host:port?transport=udp) told to WHIP and WHEP clients.",
+    )
+    turn_secret: SecretStr | None = Field(
+        None,
+        validation_alias="MEDIAPOD_TURN_SECRET",
+        description="Secret shared with the TURN servers (static-auth-secret of coturn): each session gets credentials "
+        "of its own.",
+    )
+    turn_lifetime_seconds: int = Field(
+        3600,
+        ge=60,
+        le=86_400,
+        validation_alias="MEDIAPOD_TURN_LIFETIME_SECONDS",
+        description="Seconds that TURN credentials are valid.",
+    )
+    peers: str = Field(
+        "",
+        max_length=512,
+        validation_alias="MEDIAPOD_PEERS",
+        description="DNS name whose addresses are the pods of the pipeline: offers are placed on the emptiest. Or the "
+        "path of a file with one address:port (admin port) in each line. Empty: every offer is served here.",
+    )
+    process_maximum_bytes: int = Field(
+        16 * 1024 * 1024,
+        ge=1024,
+        le=256 * 1024 * 1024,
+        validation_alias="MEDIAPOD_PROCESS_MAXIMUM_BYTES",
+        description="Largest body of POST /process in bytes.",
+    )
+    process_maximum_pixels: int = Field(
+        3840 * 2160,
+        ge=64,
+        le=100_000_000,
+        validation_alias="MEDIAPOD_PROCESS_MAXIMUM_PIXELS",
+        description="Largest picture of POST /process in pixels, checked before it is decoded.",
+    )
+    simulation_toggle: bool = Field(
+        False,
+        validation_alias="MEDIAPOD_ALLOW_SIMULATION_TOGGLE",
+        description="True: POST /toggle-gpu-simulation switches the simulated device of /process on and off.",
+    )
     media_port_range: str = Field(
         "",
         validation_alias="MEDIAPOD_MEDIA_PORT_RANGE",
@@ -194,6 +255,27 @@ class Settings(BaseSettings):
     @classmethod
     def _is_address(cls, value: str) -> str:
         return str(ipaddress.ip_address(value)) if value else value
+
+    @field_validator("jwt_key")
+    @classmethod
+    def _is_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            JwtVerifier(value.get_secret_value(), "any")
+        return value
+
+    @field_validator("turn_uris")
+    @classmethod
+    def _are_turn_uris(cls, value: list[str]) -> list[str]:
+        for uri in value:
+            if not TURN_URI.fullmatch(uri):
+                raise ValueError(f"{uri!r} must look like turn:host:port?transport=udp")
+        return value
+
+    @model_validator(mode="after")
+    def _turn_is_whole(self) -> Settings:
+        if self.turn_uris and self.turn_secret is None:
+            raise ValueError("MEDIAPOD_TURN_URIS is set without MEDIAPOD_TURN_SECRET; both are needed")
+        return self
 
     @field_validator("advertised_addresses")
     @classmethod
@@ -258,7 +340,7 @@ def load_settings() -> Settings:
 def _problems(invalid: ValidationError) -> Iterator[str]:
     for problem in invalid.errors():
         where = ".".join(str(part) for part in problem["loc"])
-        value = "" if "TOKEN" in where or not where else f" (it is {str(problem['input'])[:80]!r})"
+        value = "" if SECRETS & set(where.split(".")) or not where else f" (it is {str(problem['input'])[:80]!r})"
         yield f"{where}: {problem['msg']}{value}" if where else problem["msg"]
 
 

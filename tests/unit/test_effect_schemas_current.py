@@ -23,7 +23,7 @@ def test_every_parameter_is_described_bounded_and_has_a_default() -> None:
         for name, parameter in schema.get("properties", {}).items():
             where = f"{effect}.{name}"
             assert parameter["description"], where
-            assert "default" in parameter, where
+            assert "default" in parameter or name in schema.get("required", ()), where
             for branch in parameter.get("anyOf", [parameter]):
                 bounded = branch["type"] == "null" or "maximum" in branch or "maxLength" in branch or "enum" in branch
                 assert bounded, where

@@ -184,7 +184,7 @@ def test_the_cpu_and_the_simulated_device_never_import_torch() -> None:
     code = (
         "import sys; from mediapod.engine import StageSpec, build_engine;"
         "from mediapod.effects import EFFECTS;"
-        "stages = [StageSpec(name, name, {}) for name in EFFECTS];"
+        "stages = [StageSpec(name, name, {}) for name in set(EFFECTS) - {'TorchModule'}];"
         "[build_engine(stages, device, service_time_seconds=.1) for device in ('CPU', 'Simulated')];"
         "sys.exit('torch' in sys.modules)"
     )

@@ -10,7 +10,7 @@ from mediapod.session.registry import SessionRegistry
 
 
 def admin_router(registry: SessionRegistry) -> APIRouter:
-    """/sessions and /drain."""
+    """/sessions, /slots (what other pods ask) and /drain."""
     router = APIRouter()
 
     @router.get("/sessions")
@@ -21,6 +21,14 @@ def admin_router(registry: SessionRegistry) -> APIRouter:
             "pending": registry.pending,
             "capacity": registry.admission.capacity,
             "sessions": [asdict(session.report()) for session in registry.sessions],
+        }
+
+    @router.get("/slots")
+    async def slots() -> dict[str, object]:
+        return {
+            "draining": registry.admission.draining or not registry.admission.started,
+            "taken": registry.active + registry.pending,
+            "capacity": registry.admission.capacity,
         }
 
     @router.post("/drain")

@@ -27,11 +27,16 @@ class _QuietServer(uvicorn.Server):
 
 
 class HttpServer:
-    """One listening port. `start` binds, `stop` ends it gracefully."""
+    """One listening port. Made listening; `start` serves, `stop` ends it gracefully."""
 
-    def __init__(self, app: ASGIApp, address: str, port: int, setting: str) -> None:
+    def __init__(self, address: str, port: int, setting: str) -> None:
         self._socket = _listen(address, port, setting)
         self.port: int = self._socket.getsockname()[1]
+        self._server: _QuietServer | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, app: ASGIApp) -> None:
+        """Serve `app` until `stop`."""
         config = uvicorn.Config(
             app,
             http="httptools",
@@ -44,17 +49,13 @@ class HttpServer:
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
         self._server = _QuietServer(config)
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Serve until `stop`."""
         loop = asyncio.get_running_loop()
         self._task = loop.create_task(self._server.serve(sockets=[self._socket]), name=f"mediapod-http-{self.port}")
 
     async def stop(self) -> None:
         """Stop serving; bounded in time."""
-        self._server.should_exit = True
-        if self._task is not None:
+        if self._server is not None and self._task is not None:
+            self._server.should_exit = True
             await asyncio.wait([self._task], timeout=STOP_SECONDS)
         self._socket.close()
 

@@ -31,6 +31,14 @@ class Parameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+class EffectUnavailable(Exception):  # noqa: N818  same wording as InvalidStages
+    """An effect cannot be made here, although its parameters are well-formed. field: the parameter at fault."""
+
+    def __init__(self, field: str, message: str, allowed: list[str]) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field, self.message, self.allowed = field, message, allowed
+
+
 class PlaneBatch(NamedTuple):
     """B pictures of one size as tensors of one floating dtype, values 0..255 (not rounded).
 
@@ -54,6 +62,8 @@ class Effect(ABC, Generic[P]):
 
     name: ClassVar[str]
     Parameters: ClassVar[type[Parameters]]
+    of_requests: ClassVar[bool] = True
+    """Whether a request of anybody may name it; otherwise only the pipeline may."""
 
     def __init__(self, parameters: P) -> None:
         self.parameters = parameters

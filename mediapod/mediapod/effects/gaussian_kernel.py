@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+SMALLEST_SIGMA = 1e-3  # a neighbour already weighs nothing; the square of a much smaller one would be 0
+
 
 class GaussianKernel:
     """2 x radius + 1 weights each way, w[i] ~ exp(-(i - radius)^2 / (2 sigma^2)), sum 1."""
@@ -56,6 +58,7 @@ class GaussianKernel:
 def gaussian_weights(radius: int, sigma: float) -> NDArray[np.float64]:
     """Return the 2 x radius + 1 weights of a sampled Gaussian, sum 1."""
     offsets = np.arange(-radius, radius + 1, dtype=np.float64)
+    sigma = max(sigma, SMALLEST_SIGMA)
     weights = np.exp(-(offsets**2) / (2 * sigma**2))
     return np.asarray(weights / weights.sum(), dtype=np.float64)
 

@@ -15,6 +15,7 @@ from mediapod.effects.grayscale import Grayscale
 from mediapod.effects.passthrough import Passthrough
 from mediapod.effects.pixelate import Pixelate
 from mediapod.effects.sharpen import Sharpen
+from mediapod.effects.torch_module import TorchModule
 from mediapod.effects.translate import Translate
 
 _CLASSES: tuple[type[Effect[Any]], ...] = (
@@ -26,6 +27,7 @@ _CLASSES: tuple[type[Effect[Any]], ...] = (
     Passthrough,
     Pixelate,
     Sharpen,
+    TorchModule,
     Translate,
 )
 
@@ -35,7 +37,8 @@ EFFECTS: Mapping[str, type[Effect[Any]]] = MappingProxyType({effect.name: effect
 def create(name: str, parameters: Mapping[str, object]) -> Effect[Any]:
     """Return the effect `name` with `parameters` checked.
 
-    Raises KeyError for an unknown name and pydantic.ValidationError for parameters outside the effect's schema.
+    Raises KeyError for an unknown name, pydantic.ValidationError for parameters outside the effect's schema, and
+    EffectUnavailable when it cannot be made here.
     """
     effect = EFFECTS[name]
     return effect(effect.Parameters.model_validate(dict(parameters)))

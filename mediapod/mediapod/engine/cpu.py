@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 
+from mediapod.engine.background import lower_priority
 from mediapod.engine.estimate import BatchTimes, Size, size_of
 from mediapod.engine.interface import Clock, DeadlineExceeded, EffectError, Processed
 from mediapod.engine.stages import Stage, grey_frame, run_on_cpu
@@ -32,14 +33,25 @@ def default_workers(environment: Mapping[str, str] = os.environ) -> int:
 
 
 class CpuEngine:
-    """Runs each frame's stages in one of `workers` threads; a frame that cannot make its deadline is not started."""
+    """Runs each frame's stages in one of `workers` threads; a frame that cannot make its deadline is not started.
+
+    background: its threads give way to those of other engines.
+    """
 
     device = "cpu"
 
-    def __init__(self, stages: Sequence[Stage], workers: int | None = None, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        workers: int | None = None,
+        clock: Clock = time.monotonic,
+        *,
+        background: bool = False,
+    ) -> None:
         self._stages = [stage for stage in stages if not stage.effect.is_identity]
         self._workers = workers or default_workers()
         self._clock = clock
+        self._initializer = lower_priority if background else None
         self._executor: ThreadPoolExecutor | None = None
         self._pending = 0
         self._times = BatchTimes()
@@ -50,7 +62,7 @@ class CpuEngine:
         """Start the threads and run each stage once, so that no user's frame pays for a first call."""
         # OpenCV's own pool would put each frame on all cores: more latency for the other sessions, no more throughput.
         cv2.setNumThreads(1)
-        executor = ThreadPoolExecutor(self._workers, thread_name_prefix="effect")
+        executor = ThreadPoolExecutor(self._workers, thread_name_prefix="effect", initializer=self._initializer)
         await asyncio.get_running_loop().run_in_executor(executor, self._warm_up)
         self._executor = executor
 

@@ -28,33 +28,35 @@ def build_engine(
     *,
     service_time_seconds: float | None = None,
     on_fallback: OnFallback = ignore_fallback,
+    background: bool = False,
 ) -> Engine:
     """Return the engine for `device`: Auto, GPU, CPU or Simulated (which needs `service_time_seconds`).
 
     Auto and GPU give CUDA where it works and the CPU otherwise; `on_fallback` is called with the reason, one word of a
     fixed set, then and whenever CUDA fails later (from any thread). Trying CUDA imports torch and takes seconds.
+    background: it gives way to other engines on the same processors and the same GPU.
     Raises InvalidStages for stages that cannot run and ValueError for a device that does not exist.
     """
     built = build_stages(stages)
     if device == "CPU":
-        return CpuEngine(built)
+        return CpuEngine(built, background=background)
     if device == "Simulated":
         if service_time_seconds is None:
             raise ValueError("device Simulated needs service_time_seconds, the time that one frame takes")
-        return SimulatedEngine(CpuEngine(built), service_time_seconds)
+        return SimulatedEngine(CpuEngine(built, background=background), service_time_seconds)
     if device in ("Auto", "GPU"):
-        return _cuda_or_cpu(built, on_fallback)
+        return _cuda_or_cpu(built, on_fallback, background)
     raise ValueError(f"device is {device!r}; choose one of {', '.join(DEVICES)}")
 
 
-def _cuda_or_cpu(stages: Sequence[Stage], on_fallback: OnFallback) -> Engine:
+def _cuda_or_cpu(stages: Sequence[Stage], on_fallback: OnFallback, background: bool) -> Engine:
     reason = why_not_cuda()
     if reason is not None:
         on_fallback(reason)
-        return CpuEngine(stages)
+        return CpuEngine(stages, background=background)
     from mediapod.engine.torch import TorchEngine
 
-    return TorchEngine(stages, "cuda", on_fallback=on_fallback)
+    return TorchEngine(stages, "cuda", on_fallback=on_fallback, background=background)
 
 
 def why_not_cuda() -> str | None:

@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 import numpy as np
 from pydantic import ValidationError
 
-from mediapod.effects import EFFECTS, Effect, create
+from mediapod.effects import EFFECTS, Effect, EffectUnavailable, create
 from mediapod.engine.interface import EffectError
 from mediapod.frames.i420 import I420Frame
 
@@ -59,6 +59,9 @@ def build_stages(specs: Sequence[StageSpec]) -> list[Stage]:
             stages.append(Stage(spec.name, create(spec.effect, spec.parameters)))
         except KeyError:
             errors.append(_error(f"{field}.effect", f"unknown effect {spec.effect!r}", sorted(EFFECTS)))
+        except EffectUnavailable as unavailable:
+            where = f"{field}.parameters.{unavailable.field}"
+            errors.append(_error(where, unavailable.message, unavailable.allowed))
         except ValidationError as invalid:
             errors += _parameter_errors(field, spec.effect, invalid)
     if errors:
@@ -109,6 +112,8 @@ def _describe(schema: Mapping[str, Any]) -> str:
         return ", ".join(map(str, schema["enum"]))
     if "pattern" in schema:
         return f"{schema['type']} matching {schema['pattern']}"
+    if "maxLength" in schema:
+        return f"{schema['type']} of {schema.get('minLength', 0)} to {schema['maxLength']} characters"
     low = f"from {schema['minimum']}" if "minimum" in schema else f"above {schema.get('exclusiveMinimum')}"
     step = f", a multiple of {schema['multipleOf']}" if "multipleOf" in schema else ""
     return f"{schema['type']} {low} to {schema['maximum']}{step}"

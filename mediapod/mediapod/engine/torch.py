@@ -46,6 +46,7 @@ class TorchEngine:
     """Launches what waits as soon as a lane of the device is free; see `batching` for the choice.
 
     runner: where batches run; the default is torch on `device` ("cuda", or "cpu" for tests).
+    background: its work on the GPU gives way to that of other engines.
     """
 
     def __init__(
@@ -56,10 +57,11 @@ class TorchEngine:
         on_fallback: OnFallback,
         runner: Runner | None = None,
         clock: Clock = time.monotonic,
+        background: bool = False,
     ) -> None:
         self.device = device
         self._stages = [stage for stage in stages if not stage.effect.is_identity]
-        self._runner = FallbackRunner(self._stages, runner or _torch_runner(device), on_fallback, clock)
+        self._runner = FallbackRunner(self._stages, runner or _torch_runner(device, background), on_fallback, clock)
         self._lanes = _CUDA_LANES if device == "cuda" else 1
         self._clock = clock
         self._queue: list[_Entry] = []
@@ -176,7 +178,7 @@ def _fail(entry: _Entry, failure: Exception) -> None:
         entry.done.set_exception(failure)
 
 
-def _torch_runner(device: str) -> Runner:
+def _torch_runner(device: str, background: bool) -> Runner:
     from mediapod.engine.torch_runner import TorchRunner
 
-    return TorchRunner(device)
+    return TorchRunner(device, background=background)

@@ -22,14 +22,16 @@ from mediapod.frames.i420 import I420Frame
 
 REASON_OUT_OF_MEMORY = "out_of_memory"
 REASON_CUDA_ERROR = "cuda_error"
+LIVE_STREAM_PRIORITY = -1  # lower numbers go first where the device has a choice
 _CUDA_WORDS = ("CUDA", "cuDNN", "CUDNN", "CUBLAS", "NVRTC", "device-side")
 
 
 class TorchRunner:
     """Runner for one torch device ("cuda" or "cpu")."""
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, *, background: bool = False) -> None:
         self.device = device
+        self._priority = 0 if background else LIVE_STREAM_PRIORITY
         self._dtype = torch.float16 if device == "cuda" else torch.float32
         self._lanes = threading.local()
 
@@ -45,7 +47,7 @@ class TorchRunner:
 
     def _lane(self) -> _Lane:
         if not hasattr(self._lanes, "lane"):
-            self._lanes.lane = _Lane(self.device, self._dtype)
+            self._lanes.lane = _Lane(self.device, self._dtype, self._priority)
         lane: _Lane = self._lanes.lane
         return lane
 
@@ -76,7 +78,8 @@ class _Staging(NamedTuple):
 class _Lane:
     """The buffers and streams of one thread."""
 
-    def __init__(self, device: str, dtype: torch.dtype) -> None:
+    def __init__(self, device: str, dtype: torch.dtype, priority: int) -> None:
+        self._priority = priority
         self._device = torch.device(device)
         self._dtype = dtype
         self._on_cuda = device == "cuda"
@@ -115,7 +118,7 @@ class _Lane:
         return _Staging(*(torch.empty(shape, dtype=torch.uint8, pin_memory=self._on_cuda) for shape in shapes))
 
     def _new_stream(self) -> torch.cuda.Stream | None:
-        return torch.cuda.Stream() if self._on_cuda else None
+        return torch.cuda.Stream(priority=self._priority) if self._on_cuda else None
 
     @staticmethod
     def _follow(later: torch.cuda.Stream | None, earlier: torch.cuda.Stream | None) -> None:

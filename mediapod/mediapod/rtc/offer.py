@@ -5,7 +5,9 @@ contacted.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
 
 from aiortc.sdp import MediaDescription, SessionDescription
 
@@ -20,14 +22,29 @@ END_OF_CANDIDATES = "a=end-of-candidates"
 VIDEO_CODECS = frozenset({"h264", "vp8"})
 
 
+class Purpose(Enum):
+    """What the peer wants: the value is the directions that its video line may have."""
+
+    RETURN = ("sendrecv",)  # send pictures, receive them processed on the same line
+    PUBLISH = ("sendonly", "sendrecv")  # WHIP: send pictures
+    PLAY = ("recvonly", "sendrecv")  # WHEP: receive somebody else's processed pictures
+
+
+_WANTED = {
+    Purpose.RETURN: "sendrecv, the processed video returns on the same line",
+    Purpose.PUBLISH: "sendonly (or sendrecv), a publisher sends",
+    Purpose.PLAY: "recvonly, a viewer receives",
+}
+
+
 class InvalidOffer(ValueError):  # noqa: N818  same wording as InvalidStages
     """The offer cannot be answered. `field` names the part of the request, the message what is wrong and what would
-    be right.
+    be right. unsupported: it is well-formed, but asks for something that is not offered here.
     """
 
-    def __init__(self, field: str, detail: str, too_large: bool = False) -> None:
+    def __init__(self, field: str, detail: str, too_large: bool = False, unsupported: bool = False) -> None:
         super().__init__(f"{field}: {detail}")
-        self.field, self.detail, self.too_large = field, detail, too_large
+        self.field, self.detail, self.too_large, self.unsupported = field, detail, too_large, unsupported
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +59,31 @@ class MediaLine:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A checked offer: `sdp` holds only candidates that may be contacted; `media` is in the order of the bundle."""
+    """A checked offer: `sdp` holds only candidates that may be contacted; `media` is in the order of the bundle.
+
+    ice: the user name fragment and password of the bundle; candidates: how many are in use.
+    """
 
     sdp: str
     media: tuple[MediaLine, ...]
+    ice: tuple[str, str]
+    candidates: int
 
 
-def check_offer(text: str) -> Offer:
+def check_offer(text: str, purpose: Purpose = Purpose.RETURN) -> Offer:
     """Check and clean an SDP offer. Raises InvalidOffer."""
     lines = _check_size(text)
     _check_counts(lines)
-    clean = _with_candidates(lines, _usable_candidates(lines))
+    candidates = _usable_candidates(lines)
+    clean = _with_candidates(lines, candidates)
     description = _parse(clean)
-    _check_media(description)
-    return Offer(clean, tuple(_media_line(media) for media in _in_bundle_order(description)))
+    _check_media(description, purpose)
+    media = _in_bundle_order(description)
+    return Offer(clean, tuple(_media_line(line) for line in media), _ice(media[0]), len(candidates))
+
+
+def _ice(media: MediaDescription) -> tuple[str, str]:
+    return (str(media.ice.usernameFragment), str(media.ice.password)) if media.ice is not None else ("", "")
 
 
 def _check_size(text: str) -> list[str]:
@@ -76,7 +104,7 @@ def _check_counts(lines: list[str]) -> None:
         raise InvalidOffer("sdp", f"has {candidates} candidates; at most {MAXIMUM_CANDIDATES} are accepted")
 
 
-def _usable_candidates(lines: list[str]) -> list[str]:
+def _usable_candidates(lines: Iterable[str]) -> list[str]:
     offered = dict.fromkeys(line for line in lines if line.startswith(CANDIDATE))
     return [line for line in offered if may_contact(line)]
 
@@ -122,22 +150,31 @@ def _parse(sdp: str) -> SessionDescription:
         raise InvalidOffer("sdp", f"cannot be parsed as SDP ({type(error).__name__}: {error})") from error
 
 
-def _check_media(description: SessionDescription) -> None:
+def _check_media(description: SessionDescription, purpose: Purpose) -> None:
     kinds = [media.kind for media in description.media]
     if not kinds:
         raise InvalidOffer("sdp", "has no media lines; offer video, audio or both")
     if kinds.count("video") > 1:
-        raise InvalidOffer("sdp", f"has {kinds.count('video')} video media lines; at most one is accepted")
+        raise _unsupported("sdp", f"has {kinds.count('video')} video media lines; at most one is accepted")
     if kinds.count("audio") > 1:
-        raise InvalidOffer("sdp", f"has {kinds.count('audio')} audio media lines; at most one is accepted")
+        raise _unsupported("sdp", f"has {kinds.count('audio')} audio media lines; at most one is accepted")
+    streams = {media.msid.split()[0] for media in description.media if media.msid}
+    if purpose is Purpose.PUBLISH and len(streams) > 1:
+        raise _unsupported("sdp", f"has {len(streams)} media streams (a=msid); one session takes one")
     for index, media in enumerate(description.media):
-        _check_line(index, media)
+        _check_line(index, media, purpose)
 
 
-def _check_line(index: int, media: MediaDescription) -> None:
+def _unsupported(field: str, detail: str) -> InvalidOffer:
+    return InvalidOffer(field, detail, unsupported=True)
+
+
+def _check_line(index: int, media: MediaDescription, purpose: Purpose) -> None:
     where = f"sdp: media line {index} ({media.kind})"
     if media.kind not in ("audio", "video"):
-        raise InvalidOffer(where, "is not accepted; offer video, and audio if wanted, without data channels")
+        raise _unsupported(
+            where, "is not accepted; offer one audio or video media line, or one of each, without data channels"
+        )
     if not media.rtp.muxId:
         raise InvalidOffer(where, "has no a=mid")
     if media.ice is None or not media.ice.usernameFragment or not media.ice.password:
@@ -147,17 +184,15 @@ def _check_line(index: int, media: MediaDescription) -> None:
     if not media.rtcp_mux:
         raise InvalidOffer(where, "does not multiplex RTCP (a=rtcp-mux)")
     if media.kind == "video":
-        _check_video(where, media)
+        _check_video(where, media, purpose)
 
 
-def _check_video(where: str, media: MediaDescription) -> None:
-    if media.direction not in (None, "sendrecv"):
-        raise InvalidOffer(
-            where, f"is {media.direction}; it must be sendrecv, the processed video returns on the same line"
-        )
+def _check_video(where: str, media: MediaDescription, purpose: Purpose) -> None:
+    if (media.direction or "sendrecv") not in purpose.value:
+        raise _unsupported(where, f"is {media.direction}; it must be {_WANTED[purpose]}")
     offered = {codec.name.lower() for codec in media.rtp.codecs}
     if not offered & VIDEO_CODECS:
-        raise InvalidOffer(where, f"offers {', '.join(sorted(offered)) or 'no codec'}; H264 or VP8 is needed")
+        raise _unsupported(where, f"offers {', '.join(sorted(offered)) or 'no codec'}; H264 or VP8 is needed")
 
 
 def _in_bundle_order(description: SessionDescription) -> list[MediaDescription]:

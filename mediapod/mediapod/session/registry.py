@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import secrets
 import time
 from typing import Protocol
@@ -64,16 +65,28 @@ class SessionRegistry:
         """Sessions that hold a place and are not connected: being answered, connecting, or being closed."""
         return len(self._sessions) - self.active
 
+    def find(self, session_id: str) -> Session | None:
+        """The session with this id."""
+        return self._sessions.get(session_id)
+
+    def find_by_secret(self, secret: str) -> Session | None:
+        """The session whose URL has this secret, compared in constant time."""
+        given = secret.encode()
+        return next((s for s in self._sessions.values() if hmac.compare_digest(s.secret.encode(), given)), None)
+
     def missed_share(self) -> float:
         """The share of the frames of the last seconds that did not come back processed in time, all sessions."""
         recent = [session.ledger.summary() for session in self._sessions.values()]
         received = sum(one.received_per_second for one in recent)
         return sum(one.missed_share * one.received_per_second for one in recent) / received if received else 0.0
 
-    async def open(self, offer: Offer) -> tuple[Session, str]:
-        """Admit a session and answer its offer; returns it and the SDP. Raises Refused, InvalidOffer, NoMediaPort."""
+    async def open(self, offer: Offer, make_peer: PeerFactory | None = None) -> tuple[Session, str]:
+        """Admit a session and answer its offer; returns it and the SDP. make_peer: another kind of peer than usual.
+
+        Raises Refused, InvalidOffer, NoMediaPort.
+        """
         self.admission.admit(len(self._sessions), self.missed_share)
-        session = self._create()
+        session = self._create(make_peer or self._make_peer)
         answer = await session.open(offer)
         log.info("session opened", session=session.id, sessions=len(self._sessions), capacity=self.admission.capacity)
         return session, answer
@@ -109,10 +122,10 @@ class SessionRegistry:
         await self.wait_empty(CLOSE_SECONDS)
         self._memory.cancel()
 
-    def _create(self) -> Session:
+    def _create(self, make_peer: PeerFactory) -> Session:
         session_id = secrets.token_hex(16)
         ledger = FrameLedger(self._meter, self._deadline_seconds)
-        session = Session(session_id, ledger, self._make_peer, self._limits, self._ended)
+        session = Session(session_id, ledger, make_peer, self._limits, self._ended)
         self._sessions[session_id] = session
         self._empty.clear()
         self._arrival.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,9 +13,11 @@ from typing import Protocol
 import structlog
 
 from mediapod.frames.ledger import FrameLedger
+from mediapod.rtc.connection import PeerReport
 from mediapod.rtc.ice import NoMediaPort
 from mediapod.rtc.offer import InvalidOffer, Offer
-from mediapod.rtc.peer import PeerReport
+from mediapod.rtc.trickle import Fragment
+from mediapod.rtc.viewer import PUBLISHER_GONE
 from mediapod.session.state import EndReason, Limits, SessionState, State
 
 log = structlog.get_logger(__name__)
@@ -23,7 +26,9 @@ log = structlog.get_logger(__name__)
 class PeerConnection(Protocol):
     """What a session needs of a peer."""
 
-    last_packet: float
+    @property
+    def last_packet(self) -> float:
+        """When the last media packet arrived, time.monotonic() seconds."""
 
     @property
     def is_lost(self) -> bool:
@@ -34,6 +39,9 @@ class PeerConnection(Protocol):
 
     async def answer(self, offer: Offer) -> str:
         """Answer the offer; returns SDP."""
+
+    async def add_candidates(self, fragment: Fragment) -> None:
+        """Take trickled candidates. Raises OtherIceCredentials."""
 
     async def close(self) -> None:
         """Close; never raises."""
@@ -72,17 +80,23 @@ class SessionReport:
 
 
 class Session:
-    """Created with a place already taken; `open` answers the offer; ends once, by whatever comes first."""
+    """Created with a place already taken; `open` answers the offer; ends once, by whatever comes first.
+
+    id: for logs, /sessions and viewers; secret: part of the session URL, known to the session's owner alone;
+    ice_tag: entity tag of the ICE session (RFC 9725).
+    """
 
     def __init__(
         self, session_id: str, ledger: FrameLedger, make_peer: PeerFactory, limits: Limits, on_end: OnEnd
     ) -> None:
         self.id = session_id
+        self.secret = secrets.token_hex(16)
+        self.ice_tag = f'"{secrets.token_hex(8)}"'
         self.ledger = ledger
         self.started_time = datetime.now(UTC)
         self._state = SessionState(limits, time.monotonic())
         self._on_end = on_end
-        self._peer = make_peer(ledger, self._connection_changed)
+        self.peer = make_peer(ledger, self._connection_changed)
         self._closing: asyncio.Task[None] | None = None
 
     @property
@@ -93,7 +107,7 @@ class Session:
     async def open(self, offer: Offer) -> str:
         """Answer the offer; returns SDP. When it raises, the session has ended with a reason."""
         try:
-            answer = await self._peer.answer(offer)
+            answer = await self.peer.answer(offer)
         except InvalidOffer:
             self.end(EndReason.OFFER_INVALID)
             raise
@@ -103,11 +117,15 @@ class Session:
         self._state.answered()
         return answer
 
+    async def add_candidates(self, fragment: Fragment) -> None:
+        """Take trickled candidates. Raises OtherIceCredentials."""
+        await self.peer.add_candidates(fragment)
+
     def check_timers(self, now: float) -> None:
         """End the session if a timer has run out. `now` in time.monotonic() seconds."""
-        self._state.packet(self._peer.last_packet)
+        self._state.packet(self.peer.last_packet)
         self._ended(self._state.due(now))
-        if self._state.connected and self._peer.is_lost:
+        if self._state.connected and self.peer.is_lost:
             self.end(EndReason.PEER_LOST)
 
     def end(self, reason: EndReason) -> None:
@@ -121,7 +139,7 @@ class Session:
 
     def report(self) -> SessionReport:
         """The session as /sessions shows it."""
-        peer, recent = self._peer.report(), self.ledger.summary()
+        peer, recent = self.peer.report(), self.ledger.summary()
         return SessionReport(
             id=self.id,
             state=self.state.value,
@@ -146,6 +164,9 @@ class Session:
         )
 
     def _connection_changed(self, connection_state: str) -> None:
+        if connection_state == PUBLISHER_GONE:
+            self.end(EndReason.PUBLISHER_ENDED)
+            return
         self._ended(self._state.connection_changed(connection_state, time.monotonic()))
 
     def _ended(self, reason: EndReason | None) -> None:
@@ -153,7 +174,7 @@ class Session:
             self._closing = asyncio.get_running_loop().create_task(self._close(reason), name="mediapod-close")
 
     async def _close(self, reason: EndReason) -> None:
-        await self._peer.close()
+        await self.peer.close()
         self.ledger.close()
         log.info("session ended", session=self.id, reason=reason, frames_received=self.ledger.received)
         self._on_end(self, reason)

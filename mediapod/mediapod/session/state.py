@@ -26,6 +26,8 @@ class EndReason(StrEnum):
     MAXIMUM_DURATION = "MaximumDuration"
     OFFER_INVALID = "OfferInvalid"
     OFFER_FAILED = "OfferFailed"  # the answer could not be made
+    CLIENT_ENDED = "ClientEnded"  # DELETE on the session URL
+    PUBLISHER_ENDED = "PublisherEnded"  # a viewer's publisher is gone
     SHUTDOWN = "Shutdown"  # the grace period of the pod is over
 
 

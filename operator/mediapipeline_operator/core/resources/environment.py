@@ -11,6 +11,7 @@ from mediapipeline_operator.api import labels
 from mediapipeline_operator.api.pipeline import MediaPipeline
 from mediapipeline_operator.api.spec import Device, MediaPipelineSpec, Sessions, Simulation
 from mediapipeline_operator.core.resources.media import media_environment
+from mediapipeline_operator.core.resources.service import PODS_SUFFIX
 from mediapipeline_operator.core.resources.stored import as_stored
 
 # Pod authors may set these; every other variable of ours is what makes the pod obey its pipeline.
@@ -52,6 +53,7 @@ def _plain(pipeline: MediaPipeline, worker_count: int) -> list[dict[str, Any]]:
         "MEDIAPOD_HTTP_PORT": str(labels.HTTP_PORT),
         "MEDIAPOD_ADMIN_PORT": str(labels.ADMIN_PORT),
         "MEDIAPOD_GRACE_SECONDS": str(spec.pod.termination_grace_period_seconds),
+        "MEDIAPOD_PEERS": pipeline.key.name + PODS_SUFFIX,
         "MEDIAPOD_ALLOWED_ORIGINS": _json(list(spec.security.allowed_origins)),
         "LOG_LEVEL": "INFO",
         "MEDIAPOD_LOG_FORMAT": "json",

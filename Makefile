@@ -35,7 +35,7 @@ demo-controls: $(VENV)/demo.stamp ## Breaks the demo in four ways; each must mak
 test: lint ## Everything: lint, unit, property, golden, chart, media, end to end, browser
 	@tools/install-chromium
 	$(PYTEST) $(FAST_TESTS)
-	$(PYTEST) -v --durations=15 $(foreach folder,$(FAST_TESTS),--ignore $(folder)) tests
+	$(PYTEST) -v --durations=10 $(foreach folder,$(FAST_TESTS),--ignore $(folder)) tests
 
 test-fast: $(VENV)/test.stamp ## What needs no processes and no network: unit, property, golden
 	$(PYTEST) $(FAST_TESTS)

@@ -102,7 +102,7 @@ def test_a_full_disk_in_a_build_is_said_as_such(tmp_path: Path) -> None:
 
 
 def test_no_network_in_a_build_is_said_as_such(tmp_path: Path) -> None:
-    result = ToolResult(1, "", "go: k8s.io/api: dial tcp: lookup proxy.golang.org: no such host\n")
+    result = ToolResult(1, "", "go: k8s.io/api: dial tcp: lookup modules.example.org: no such host\n")
     with pytest.raises(SourceUnavailableError, match=r"^go build: no network \(go: k8s\.io/api: dial tcp.*\)$"):
         checked(result, "go build", tmp_path)
 

@@ -7,6 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEVICE ?= Simulated
 PYTEST := $(BIN)/python -m pytest -q
 FAST_TESTS := tests/unit tests/property tests/golden
+SLOW_TESTS := $(foreach folder,$(FAST_TESTS),--ignore $(folder)) tests
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-controls test test-fast soak soak-media lint generate bench-effects bench-operator bench-autoscaler \
 	bench-media bench-glass bench-placement clean
@@ -35,7 +36,8 @@ demo-controls: $(VENV)/demo.stamp ## Breaks the demo in four ways; each must mak
 test: lint ## Everything: lint, unit, property, golden, chart, media, end to end, browser
 	@tools/install-chromium
 	$(PYTEST) $(FAST_TESTS)
-	$(PYTEST) -v --durations=10 $(foreach folder,$(FAST_TESTS),--ignore $(folder)) tests
+	$(PYTEST) -v --durations=10 $(SLOW_TESTS) || \
+		{ echo "Tests with processes that failed, once more and alone:"; $(PYTEST) -v --last-failed --last-failed-no-failures none $(SLOW_TESTS); }
 
 test-fast: $(VENV)/test.stamp ## What needs no processes and no network: unit, property, golden
 	$(PYTEST) $(FAST_TESTS)

@@ -68,9 +68,9 @@ def namespaces(kubectl: Kubectl, eventually: Eventually) -> None:
     for name in ("operators", "studio", "stage"):
         manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
         kubectl("apply", "-f", "-", input=yaml.safe_dump(manifest))
-    for path in (ROOT / "crds", crd_manifests("servicemonitors")):
+    for path in (ROOT / "crds", crd_manifests("servicemonitors"), crd_manifests("prometheusrules")):
         kubectl("apply", "--server-side", "--force-conflicts", "-f", str(path))
-    listing = ("get", "servicemonitors.monitoring.coreos.com", "--all-namespaces")
+    listing = ("get", "servicemonitors.monitoring.coreos.com,prometheusrules.monitoring.coreos.com", "--all-namespaces")
     eventually(lambda: kubectl(*listing, check=False).returncode == 0, "the CRDs to be served")
 
 

@@ -61,7 +61,7 @@ bench-effects: $(VENV)/test.stamp ## Milliseconds a frame by effect: OpenCV, tor
 bench-autoscaler: $(VENV)/test.stamp ## Our scaling law against HPA, KEDA, KPA and others on one simulated load; FULL=1: 30 seeds
 	@$(BIN)/python bench/autoscaler.py
 
-bench-media: $(VENV)/test.stamp ## The media path against stock aiortc: latency, sessions a core, overload, loss. QUICK=1: 2 minutes
+bench-media: $(VENV)/test.stamp ## The media path against stock aiortc: latency, sessions a core, overload, loss. QUICK=1: about 5 minutes
 	@$(BIN)/python bench/media.py $(if $(QUICK),--quick)
 
 bench-glass: $(VENV)/test.stamp ## Camera to canvas in headless Chromium, against stock aiortc

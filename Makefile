@@ -10,7 +10,7 @@ FAST_TESTS := tests/unit tests/property tests/golden
 SLOW_TESTS := $(foreach folder,$(FAST_TESTS),--ignore $(folder)) tests
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-controls test test-fast soak soak-media lint generate bench-effects bench-operator bench-autoscaler \
-	bench-media bench-glass bench-placement clean
+	bench-media bench-gpu bench-glass bench-placement clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -63,6 +63,9 @@ bench-autoscaler: $(VENV)/test.stamp ## Our scaling law against HPA, KEDA, KPA a
 
 bench-media: $(VENV)/test.stamp ## The media path against stock aiortc: latency, sessions a core, overload, loss. QUICK=1: about 5 minutes
 	@$(BIN)/python bench/media.py $(if $(QUICK),--quick)
+
+bench-gpu: $(VENV)/test.stamp ## The engine on a GPU: frames a second, latency, sessions. Without CUDA it says so
+	@$(BIN)/python bench/gpu.py
 
 bench-glass: $(VENV)/test.stamp ## Camera to canvas in headless Chromium, against stock aiortc
 	@tools/install-chromium

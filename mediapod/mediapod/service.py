@@ -23,6 +23,7 @@ from mediapod.api.limits import (
 from mediapod.api.process import Processing
 from mediapod.api.server import HttpServer
 from mediapod.api.signalling import Signalling
+from mediapod.effects import EFFECTS
 from mediapod.engine import Engine, StageSpec, build_engine
 from mediapod.engine.stages import build_stages
 from mediapod.frames.ledger import FrameLedger
@@ -137,7 +138,8 @@ class Mediapod:
     def _policy(self) -> FramePolicy:
         settings = self.settings
         deadline_seconds = settings.frame_deadline_milliseconds / 1000
-        return FramePolicy(deadline_seconds, LatePolicy(settings.late_policy), self._forward)
+        late = LatePolicy(settings.late_policy)
+        return FramePolicy(deadline_seconds, late, self._forward, sees_motion(settings))
 
     @property
     def _media(self) -> MediaAddress:
@@ -202,6 +204,11 @@ def changes_nothing(settings: Settings) -> bool:
     return settings.effective_device != SIMULATED_DEVICE and all(
         stage.effect.is_identity for stage in build_stages(_stages(settings))
     )
+
+
+def sees_motion(settings: Settings) -> bool:
+    """Whether a stage needs to know where the picture moves."""
+    return any(stage.effect in EFFECTS and EFFECTS[stage.effect].sees_motion for stage in settings.stages)
 
 
 def _headroom(settings: Settings) -> Headroom:

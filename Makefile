@@ -35,6 +35,7 @@ demo-controls: $(VENV)/demo.stamp ## Breaks the demo in four ways; each must mak
 
 test: lint ## Everything: lint, unit, property, golden, chart, media, end to end, browser
 	@tools/install-chromium
+	@tools/install-coturn
 	$(PYTEST) $(FAST_TESTS)
 	$(PYTEST) -v --durations=10 $(SLOW_TESTS) || \
 		{ echo "Tests with processes that failed, once more and alone:"; $(PYTEST) -v --last-failed --last-failed-no-failures none $(SLOW_TESTS); }

@@ -35,6 +35,7 @@ from mediapod.process.simulation import Simulation
 from mediapod.rtc import compat
 from mediapod.rtc.ice import MediaAddress
 from mediapod.rtc.peer import Peer, PublishingPeer
+from mediapod.rtc.relay import Relay
 from mediapod.rtc.turn import TurnServers
 from mediapod.rtc.video import FramePolicy, LatePolicy
 from mediapod.session.admission import Admission, Headroom
@@ -65,6 +66,7 @@ class Mediapod:
         admission = Admission(settings.max_sessions, _headroom(settings), self._watchdog.recent_lag_seconds)
         deadline_seconds = settings.frame_deadline_milliseconds / 1000
         self.registry = SessionRegistry(admission, _limits(settings), self._make_peer, self.metrics, deadline_seconds)
+        self._relay = _relay(settings)
         self._publish_metrics()
         self.admin = HttpServer(settings.address, settings.admin_port, "MEDIAPOD_ADMIN_PORT")
         self.http = HttpServer(settings.address, settings.http_port, "MEDIAPOD_HTTP_PORT")
@@ -81,8 +83,9 @@ class Mediapod:
         self.http.start(http_app(signalling, self._processing(), self, settings.allowed_origins, settings.pipeline))
         await compat.self_test()
         await self.engine.start()
-        for work in (self._watchdog.run(), self.registry.watch_timers()):
-            self._tasks.append(loop.create_task(work))
+        self._tasks += [loop.create_task(self._watchdog.run()), loop.create_task(self.registry.watch_timers())]
+        if self._relay is not None:
+            self._tasks.append(loop.create_task(self._relay.prove()))
         self.metrics.build_info(importlib.metadata.version("mediapod"), self.engine.device)
         self.registry.admission.started = True
         log.info("mediapod ready", device=self.engine.device, http_port=self.http.port, admin_port=self.admin.port)
@@ -119,7 +122,8 @@ class Mediapod:
     def not_ready(self) -> list[str]:
         """See Condition."""
         draining = ["draining"] if self.registry.admission.draining else []
-        return self.not_started() + self.not_alive() + draining
+        relay = [self._relay.unproven] if self._relay is not None and self._relay.unproven else []
+        return self.not_started() + self.not_alive() + draining + relay
 
     def device(self) -> DeviceReport:
         """See Condition."""
@@ -142,7 +146,8 @@ class Mediapod:
     @property
     def _media(self) -> MediaAddress:
         settings = self.settings
-        return MediaAddress(settings.address, settings.media_ports, tuple(settings.advertised_addresses))
+        advertised = tuple(settings.advertised_addresses)
+        return MediaAddress(settings.address, settings.media_ports, advertised, self._relay)
 
     def _signalling(self) -> Signalling:
         return Signalling(
@@ -229,8 +234,15 @@ def _access(settings: Settings) -> Access:
 
 
 def _turn(settings: Settings) -> TurnServers:
-    secret = settings.turn_secret.get_secret_value() if settings.turn_secret else ""
-    return TurnServers(tuple(settings.turn_uris), secret, settings.turn_lifetime_seconds)
+    secret, password = (
+        value.get_secret_value() if value else "" for value in (settings.turn_secret, settings.turn_password)
+    )
+    lifetime_seconds = settings.turn_lifetime_seconds
+    return TurnServers(tuple(settings.turn_uris), secret, lifetime_seconds, settings.turn_username, password)
+
+
+def _relay(settings: Settings) -> Relay | None:
+    return Relay(_turn(settings), settings.address) if settings.relay else None
 
 
 def _limits(settings: Settings) -> Limits:

@@ -15,7 +15,8 @@ from mediapod.api.limits import TokenBucket, check_access, read_body
 from mediapod.api.problems import Problem
 from mediapod.observability.metrics import Metrics, OfferResult
 from mediapod.placement import Answer, Hop, OwnerUnknown, OwnerUnreachable, Placement
-from mediapod.rtc.ice import MediaAddress, NoMediaPort
+from mediapod.rtc.errors import MediaUnavailable
+from mediapod.rtc.ice import MediaAddress
 from mediapod.rtc.offer import InvalidOffer, Offer, Purpose, check_offer
 from mediapod.rtc.turn import TurnServers
 from mediapod.session.admission import Draining, Refused
@@ -125,9 +126,9 @@ class Signalling:
             raise _problem_of(invalid, form) from invalid
         except Refused as refused:
             raise RefusedProblem(str(refused), refused.retry_after_seconds, isinstance(refused, Draining)) from refused
-        except NoMediaPort as error:
-            log.warning("no media port", error=str(error))
-            raise Problem(503, "no media port is free", headers={"Retry-After": str(RETRY_SECONDS)}) from error
+        except MediaUnavailable as error:
+            log.warning("no address for media", error=str(error))
+            raise Problem(503, error.public, headers={"Retry-After": str(RETRY_SECONDS)}) from error
         response = form.render(self, session, answer)
         response.headers["location"] = f"/session/{self.owner}-{session.secret}"
         response.headers["etag"] = session.ice_tag

@@ -32,9 +32,7 @@ class Coturn:
             *(secret if shared else user),
             *(f"--log-file={self.log}", f"--pidfile={folder}/coturn-{self.port}.pid", f"--userdb={folder}/turn.db"),
         )
-        self._process = subprocess.Popen(
-            command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        self._process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self._await_start()
 
     @property

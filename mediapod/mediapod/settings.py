@@ -186,8 +186,9 @@ class Settings(BaseSettings):
         default_factory=list,
         max_length=8,
         validation_alias="MEDIAPOD_TURN_URIS",
-        description="JSON list of TURN servers (turn:host:port?transport=udp) that clients are told of: in Link headers "
-        "of WHIP and WHEP, and as iceServers at /webrtc/ice-servers. They need a secret, or a user name and password.",
+        description="JSON list of TURN servers (turn:host:port?transport=udp) that clients are told of: in Link "
+        "headers of WHIP and WHEP, and as iceServers at /webrtc/ice-servers. They need a secret, or a user's name and "
+        "password.",
     )
     turn_secret: SecretStr | None = Field(
         None,

@@ -436,6 +436,29 @@ def test_kubectl_get_prints_the_columns(api: httpx.Client, kubectl: Kubectl, pip
     assert wide[1].split()[8:] == ["GPU", "61", "Fresh", "registry/mediapod:1"]
 
 
+@pytest.mark.parametrize(
+    ("field", "sentences"),
+    [
+        (
+            "spec.networking.media",
+            [
+                "How media (UDP) reaches the pods. Clients send media to the pod that has their session",
+                "Relay: a pod opens no port; it takes an address on a TURN server of turnURIs for each session",
+                "enum: PodIP, HostPort, Relay",
+                "TURN servers, for example turn:turn.example.com:3478?transport=udp.",
+                "the key secret holds the secret shared with them (coturn: static-auth-secret)",
+            ],
+        ),
+        ("spec.autoscaling.latency.scaleUp", ["p95 above this asks for more replicas.", "default: 100"]),
+        ("status.autoscaling", ["The last decision, with its explanation."]),
+    ],
+)
+def test_kubectl_explains(kubectl: Kubectl, definition: None, field: str, sentences: list[str]) -> None:
+    text = " ".join(kubectl("explain", f"mediapipeline.{field}").stdout.split())
+    for sentence in sentences:
+        assert sentence in text, text
+
+
 def test_the_generation_moves_with_the_spec_alone(api: httpx.Client, pipelines: str) -> None:
     api.post(pipelines, json=pipeline()).raise_for_status()
     patch_status(api, pipelines, {"replicas": 1})

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from aiortc import RTCConfiguration, RTCIceServer
 from aiortc.rtcconfiguration import RTCIceTransportPolicy
+
 from coturn import PASSWORD, SHARED_SECRET, USERNAME, Coturn, running_coturn
 
 pytestmark = pytest.mark.media

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from coturn import SHARED_SECRET, running_coturn
+
 pytestmark = pytest.mark.ui
 
 STAGES = [
@@ -53,6 +55,22 @@ async def test_a_full_pod_is_told_with_its_reason_and_the_simulation_is_said(pod
         await page.until(RUNNING, CONNECT_SECONDS)
         if os.environ.get("SCREENSHOTS"):
             await page.picture(Path(os.environ["SCREENSHOTS"]) / "app-simulated.png")
+
+
+async def test_a_pod_that_only_a_turn_server_reaches_is_reached(pod, browse, tmp_path):
+    with running_coturn(tmp_path) as coturn:
+        mediapod, url = await pod(
+            MEDIAPOD_RELAY=True, MEDIAPOD_TURN_URIS=[coturn.uri], MEDIAPOD_TURN_SECRET=SHARED_SECRET
+        )
+        async with browse(f"{url}/app") as page:
+            await page.evaluate(
+                "window.real = RTCPeerConnection; RTCPeerConnection = class extends window.real { constructor(c) {"
+                " super({...c, iceTransportPolicy: 'relay'}); window.told = c.iceServers; } }"
+            )
+            await page.evaluate("document.querySelector('#go').click()")
+            await page.until(RUNNING, CONNECT_SECONDS)
+            assert await page.evaluate("window.told[0].urls") == [coturn.uri]
+        assert mediapod.registry.active == 1
 
 
 async def test_a_browser_publishes_by_whip_and_another_page_plays_by_whep(pod, browse):

@@ -129,7 +129,9 @@ def test_a_turn_uri_is_read_as_rfc_7065_says(uri: str, server: tuple[str, int, s
     assert read.uri == uri
 
 
-@pytest.mark.parametrize("uri", ["stun:a", "turn:", "turn:a:0", "turn:a:65536", "turn:a?transport=sctp", "turn:a b", "a"])
+@pytest.mark.parametrize(
+    "uri", ["stun:a", "turn:", "turn:a:0", "turn:a:65536", "turn:a?transport=sctp", "turn:a b", "a"]
+)
 def test_what_is_no_turn_uri_is_refused_by_name(uri: str) -> None:
     with pytest.raises(ValueError, match=re.escape(repr(uri))):
         TurnServer.parse(uri)

@@ -107,6 +107,9 @@ def test_turn_settings_that_do_not_go_together_are_named(monkeypatch, environmen
 
 def test_turn_settings_that_go_together(monkeypatch):
     assert load(monkeypatch, **TURN, MEDIAPOD_TURN_SECRET="north", MEDIAPOD_RELAY="true").relay
+
+
+def test_the_password_of_a_turn_user_is_never_shown(monkeypatch):
     assert "wonder" not in repr(load(monkeypatch, **TURN, **USER))
 
 

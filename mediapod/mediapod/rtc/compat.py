@@ -17,6 +17,7 @@ from typing import Any, Protocol, cast
 
 from aioice import Candidate
 from aioice.ice import Connection, StunProtocol
+from aioice.turn import TurnClientUdpProtocol
 from aiortc import (
     RTCCertificate,
     RTCDtlsTransport,
@@ -44,6 +45,10 @@ SUPPORTED = {"aiortc": "1.16.", "aioice": "0.13."}
 PLAYOUT_DELAY_URI = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 PLAYOUT_DELAY_NONE = b"\x00\x00\x00"  # minimum and maximum 0: show a frame as soon as it is decoded
 QUEUED_DATAGRAMS = 2048  # per ICE connection; libwebrtc's socket buffers hold about as much
+TURN_NAMES = [  # undocumented, used by relay_socket
+    *("_send", "channel_bind", "channel_refresh_at", "channel_refresh_time", "channel_to_peer", "connect", "delete"),
+    *("peer_to_channel", "receiver", "relayed_address", "send_data"),
+]
 STUN_FIRST_BYTES = range(4)  # RFC 7983 section 7
 
 OnPacket = Callable[[RtpPacket, bytes, RTCRtpCodecParameters, float], bool]
@@ -300,6 +305,7 @@ def _missing_names() -> list[str]:
         (transport.transport, ["_recv", "_connection"]),
         (transceiver, ["_headerExtensions", "_codecs"]),
         (connection, ["get_component_candidates", "_protocols", "_nominated", "_check_list", "_queue"]),
+        (TurnClientUdpProtocol(("127.0.0.1", 1), "", "", 600, 500), TURN_NAMES),
     ]
     return [
         f"{type(owner).__name__} has no {name}"

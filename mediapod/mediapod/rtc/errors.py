@@ -1,8 +1,8 @@
 """What keeps an offer from being answered though it is fine.
 
-    MediaUnavailable
-    ├── NoMediaPort   every media port is taken            (ice)
-    └── NoRelay       no TURN server lends an address      (relay)
+MediaUnavailable
+├── NoMediaPort   every media port is taken            (ice)
+└── NoRelay       no TURN server lends an address      (relay)
 """
 
 

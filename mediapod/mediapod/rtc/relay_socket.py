@@ -26,7 +26,9 @@ from mediapod.rtc.datagrams import TimedDatagram
 log = structlog.get_logger(__name__)
 
 CHANNEL_HEADER = struct.Struct("!HH")  # channel number, length of the data
-REBIND_SECONDS = 20.0  # a refresh of a channel that has failed is tried again after this; the channel lives 100 s longer
+REBIND_SECONDS = (
+    20.0  # a refresh of a channel that has failed is tried again after this; the channel lives 100 s longer
+)
 GIVE_BACK_SECONDS = 1.0  # then the server frees the allocation when it expires
 
 

@@ -107,7 +107,7 @@ class MediaMode(StrEnum):
 
 
 class Media(ApiModel):
-    """How media (UDP) reaches a pod: clients talk to the pod itself or to its TURN server, never through a Service."""
+    """How media (UDP) reaches a pod: by its own address, its node's, or one that a TURN server lends it."""
 
     mode: MediaMode = Field(
         default=MediaMode.POD_IP,
@@ -131,8 +131,8 @@ class Media(ApiModel):
         default=(),
         alias="turnURIs",
         max_length=8,
-        description="TURN servers, for example turn:turn.example.com:3478?transport=udp. In every mode clients are told "
-        "of them, with credentials (iceServers). With mode Relay the pods use them too: the first that answers.",
+        description="TURN servers, for example turn:turn.example.com:3478?transport=udp. In every mode clients "
+        "are told of them, with credentials (iceServers). With mode Relay the pods use them too: the first that answers.",
     )
     turn_secret_name: str = Field(
         default="",

@@ -141,6 +141,27 @@ def test_an_object_that_is_not_ours_is_refused_and_left_alone(
     eventually(lambda: not world.condition("Stalled"), "no refusal any more", 60)
 
 
+def test_a_deployment_that_is_not_ours_is_never_adopted(operator: Any, world: Any, eventually: Eventually) -> None:
+    """Not even with all our labels: it may be somebody's, kept from an earlier pipeline, with sessions in its pods."""
+    labels = {"media.rtcscale.dev/pipeline": "studio", "app.kubernetes.io/managed-by": "mediapipeline-operator"}
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "a", "image": "example.org/a"}]}}
+    spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": pod}
+    before = world.create("Deployment", {"metadata": {"name": "studio", "labels": labels}, "spec": spec})
+    world.pipeline()
+    eventually(lambda: world.condition("Stalled").get("reason") == "ChildRefused", "the refusal")
+    message = world.condition("Stalled")["message"]
+    assert "Deployment studio exists already and this pipeline does not own it" in message
+    assert "rename the pipeline, or delete that object" in message
+    assert world.condition("Ready")["status"] == "False"
+    eventually(lambda: world.get("Service", "studio"), "the other children")
+    after = world.get("Deployment", "studio")
+    assert after["spec"] == before["spec"]
+    assert "ownerReferences" not in after["metadata"]
+    world.delete("MediaPipeline", "studio")
+    eventually(lambda: world.get("Service", "studio") is None, "the garbage collector", 60)
+    assert world.get("Deployment", "studio")["metadata"]["uid"] == before["metadata"]["uid"]
+
+
 def test_an_unknown_effect_stalls_and_touches_nothing(operator: Any, world: Any, eventually: Eventually) -> None:
     world.pipeline()
     _created(world, eventually)
@@ -170,6 +191,8 @@ def test_nothing_is_written_while_paused(operator: Any, world: Any, eventually: 
     version = world.get("Service", "studio")["metadata"]["resourceVersion"]
     world.patch("MediaPipeline", "studio", {"spec": {"sessions": {"maxPerReplica": 5}}})
     eventually(lambda: world.status().get("observedGeneration") == 3, "the pass after the edit")
+    assert world.condition("Ready")["reason"] == "Paused"
+    assert "Deployment studio" in world.condition("Ready")["message"]
     assert world.get("Service", "studio")["metadata"]["resourceVersion"] == version
     world.patch("MediaPipeline", "studio", {"spec": {"paused": False}})
     eventually(lambda: world.get("Service", "studio")["metadata"]["labels"][INSTANCE] == "studio", "the repair")

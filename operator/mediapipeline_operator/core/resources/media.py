@@ -36,8 +36,7 @@ def host_ports(spec: MediaPipelineSpec) -> list[dict[str, Any]]:
 
 
 def media_environment(media: Media) -> list[dict[str, Any]]:
-    """The variables for ports, addresses and TURN servers; none without these, so that adding the fields rolled nobody's
-    pods."""
+    """The variables for ports, addresses and TURN servers; none without these: adding the fields rolled nobody."""
     advertised = list(media.advertised_addresses)
     entries: list[dict[str, Any]] = []
     if media.mode is MediaMode.HOST_PORT:

@@ -27,7 +27,10 @@ RECEIVE_BUFFER_BYTES = 1 << 20
 PROVE_SECONDS = 5.0
 HIDDEN = ("0.0.0.0", 9)  # noqa: S104  RFC 8839 section 5.1: the related address, where it is nobody's business
 UNAUTHORIZED = 401
-_SHARED = "MEDIAPOD_TURN_SECRET (key secret of the Secret turnSecretName) must be the server's static-auth-secret"
+_SHARED = (
+    "MEDIAPOD_TURN_SECRET (key secret of the Secret turnSecretName) must be the server's static-auth-secret, and both "
+    "clocks must agree"
+)
 _STATIC = (
     "MEDIAPOD_TURN_USERNAME and MEDIAPOD_TURN_PASSWORD (keys username and password of the Secret turnSecretName) must "
     "be those of one of the server's users"

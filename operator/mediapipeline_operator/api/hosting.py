@@ -131,8 +131,8 @@ class Media(ApiModel):
         default=(),
         alias="turnURIs",
         max_length=8,
-        description="TURN servers, for example turn:turn.example.com:3478?transport=udp. In every mode clients "
-        "are told of them, with credentials (iceServers). With mode Relay the pods use them too: the first that answers.",
+        description="TURN servers, for example turn:turn.example.com:3478?transport=udp. Clients are told of them in "
+        "every mode, with credentials (iceServers). With mode Relay the pods use them too: the first that answers.",
     )
     turn_secret_name: str = Field(
         default="",

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from devcluster.binaries import CONTROL_PLANE, BinaryError, crd_manifests, ensure
+from devcluster.cluster import IMAGES
 from devcluster.controlplane import ChildProcess, Command, ControlPlane, start_process
 
 Kubectl = Callable[..., subprocess.CompletedProcess[str]]
@@ -124,8 +125,8 @@ def eventually(condition: Callable[[], Any], what: str, timeout_seconds: float =
 
 
 TEST_IMAGES = {
-    "ghcr.io/rtcscale/mediapod": ["python", "-m", "mediapod"],
-    "ghcr.io/rtcscale/mediapipeline-operator": ["python", "-m", "mediapipeline_operator"],
+    **IMAGES,
+    "example.org/mediapod-alone": ["python", "-m", "mediapod"],  # its pods cannot find each other
     "example.org/http-server": {
         "argv": ["python", str(Path(__file__).parent / "pods" / "http_server.py")],
         "env": {"FROM_IMAGE": "yes"},

@@ -17,24 +17,14 @@ import yaml
 
 from devcluster.binaries import crd_manifests
 from devcluster.controlplane import ControlPlane, Mutation
+from faults.rig import World as Administrator
 
 Json = dict[str, Any]
 CRD_FILE = Path(__file__).parents[3] / "crds" / "media.rtcscale.dev_mediapipelines.yaml"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-COLLECTIONS = {
-    "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
-    "Service": "/api/v1/namespaces/{}/services",
-    "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
-    "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
-    "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
-    "Ingress": "/apis/networking.k8s.io/v1/namespaces/{}/ingresses",
-    "ServiceMonitor": "/apis/monitoring.coreos.com/v1/namespaces/{}/servicemonitors",
+MORE_COLLECTIONS = {
     "HorizontalPodAutoscaler": "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers",
     "ScaledObject": "/apis/keda.sh/v1alpha1/namespaces/{}/scaledobjects",
-    "Pod": "/api/v1/namespaces/{}/pods",
-    "Event": "/api/v1/namespaces/{}/events",
-    "MediaPipeline": "/apis/media.rtcscale.dev/v1alpha1/namespaces/{}/mediapipelines",
-    "Lease": "/apis/coordination.k8s.io/v1/namespaces/{}/leases",
 }
 
 
@@ -77,48 +67,24 @@ class Operator:
         return f"http://127.0.0.1:{self.port}{path}"
 
 
-class World:
+class World(Administrator):
     """What a test reads and writes: one namespace of the cluster, as the administrator."""
 
     def __init__(self, api: httpx.Client, namespace: str, plane: ControlPlane) -> None:
-        self.api = api
-        self.namespace = namespace
+        super().__init__(api, namespace)
         self._plane = plane
 
     def path(self, kind: str, name: str = "") -> str:
-        return COLLECTIONS[kind].format(self.namespace) + (f"/{name}" if name else "")
-
-    def get(self, kind: str, name: str) -> Json | None:
-        """The object, None when there is none (or no such kind)."""
-        response = self.api.get(self.path(kind, name))
-        if response.status_code == 404:
-            return None
-        found: Json = response.raise_for_status().json()
-        return found
-
-    def items(self, kind: str) -> list[Json]:
-        found: list[Json] = self.api.get(self.path(kind)).raise_for_status().json()["items"]
-        return found
-
-    def create(self, kind: str, body: Json) -> Json:
-        response = self.api.post(self.path(kind), json=body)
-        assert response.status_code == 201, response.text
-        created: Json = response.json()
-        return created
+        if kind not in MORE_COLLECTIONS:
+            return super().path(kind, name)
+        return MORE_COLLECTIONS[kind].format(self.namespace) + (f"/{name}" if name else "")
 
     def patch(self, kind: str, name: str, body: Json, subresource: str = "") -> Json:
         """A merge patch."""
-        response = self.api.patch(
-            self.path(kind, name) + (f"/{subresource}" if subresource else ""),
-            json=body,
-            headers={"Content-Type": "application/merge-patch+json"},
-        )
+        response = super().patch(kind, name, body, subresource)
         assert response.status_code == 200, response.text
         patched: Json = response.json()
         return patched
-
-    def delete(self, kind: str, name: str) -> None:
-        self.api.delete(self.path(kind, name)).raise_for_status()
 
     def pipeline(self, name: str = "studio", **spec: Any) -> Json:
         """Creates a MediaPipeline with one blur stage and `spec`."""

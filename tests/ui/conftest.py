@@ -47,7 +47,7 @@ class Page:
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
-    async def until(self, expression: str, seconds: float = 20) -> object:
+    async def until(self, expression: str, seconds: float = 60) -> object:
         """Wait until the expression is true; returns its value."""
         deadline = asyncio.get_running_loop().time() + seconds
         while not (value := await self.evaluate(expression)):

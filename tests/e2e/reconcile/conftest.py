@@ -5,6 +5,7 @@ test.
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +23,7 @@ from faults.rig import World as Administrator
 Json = dict[str, Any]
 CRD_FILE = Path(__file__).parents[3] / "crds" / "media.rtcscale.dev_mediapipelines.yaml"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used: it speaks plain HTTP, loading CAs takes long
 MORE_COLLECTIONS = {
     "HorizontalPodAutoscaler": "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers",
     "ScaledObject": "/apis/keda.sh/v1alpha1/namespaces/{}/scaledobjects",
@@ -40,11 +42,11 @@ class Operator:
     def stop(self) -> int:
         """SIGTERM; returns the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=20)
+        return self.process.wait(timeout=60)
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=60)
 
     def leads(self) -> bool:
         return "leadership_acquired" in self.log.read_text()
@@ -52,19 +54,19 @@ class Operator:
     def has_decided(self) -> bool:
         """Whether it has looked at a pipeline's scaling."""
         try:
-            return "mediapipeline_autoscaler_desired_replicas{" in httpx.get(self._url("/metrics"), timeout=2).text
+            return "mediapipeline_autoscaler_desired_replicas{" in self._ask("/metrics").text
         except httpx.HTTPError:
             return False
 
     def get(self, path: str) -> int:
         """HTTP status of the health server."""
         try:
-            return httpx.get(self._url(path), timeout=2).status_code
+            return self._ask(path).status_code
         except httpx.HTTPError:
             return 0
 
-    def _url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
+    def _ask(self, path: str) -> httpx.Response:
+        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=5, trust_env=False, verify=PLAIN)
 
 
 class World(Administrator):

@@ -7,7 +7,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEVICE ?= Simulated
 PYTEST := $(BIN)/python -m pytest -q
 FAST_TESTS := tests/unit tests/property tests/golden
-SLOW_TESTS := $(foreach folder,$(FAST_TESTS),--ignore $(folder)) tests
+# Tests with processes wait more than they work, so more of them run at once than there are cores. A file stays with one
+# worker, which has a control plane of its own. Media, the browser and the live cluster have the machine for themselves.
+SHARED_TESTS := tests/chart tests/e2e tests/faults
+ALONE_TESTS := tests/media tests/ui tests/e2e/test_live_pipeline.py
+WORKERS ?= 3
+PROGRAMS := etcd kube-apiserver kube-controller-manager kube-scheduler kubectl prometheus promtool helm
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-controls test test-fast soak soak-media lint generate bench-effects bench-operator bench-autoscaler \
 	bench-media bench-glass bench-placement clean
@@ -36,12 +41,13 @@ demo-controls: $(VENV)/demo.stamp ## Breaks the demo in four ways; each must mak
 test: lint ## Everything: lint, unit, property, golden, chart, media, end to end, browser
 	@tools/install-chromium
 	@tools/install-coturn
-	$(PYTEST) $(FAST_TESTS)
-	$(PYTEST) -v --durations=10 $(SLOW_TESTS) || \
-		{ echo "Tests with processes that failed, once more and alone:"; $(PYTEST) -v --last-failed --last-failed-no-failures none $(SLOW_TESTS); }
+	@$(BIN)/python -m devcluster cluster binaries $(PROGRAMS) >/dev/null
+	$(PYTEST) -n auto $(FAST_TESTS)
+	$(PYTEST) -n $(WORKERS) --dist loadfile --durations=10 $(SHARED_TESTS) --ignore tests/e2e/test_live_pipeline.py
+	$(PYTEST) --durations=10 $(ALONE_TESTS)
 
 test-fast: $(VENV)/test.stamp ## What needs no processes and no network: unit, property, golden
-	$(PYTEST) $(FAST_TESTS)
+	$(PYTEST) -n auto $(FAST_TESTS)
 
 soak: $(VENV)/test.stamp ## Everything that takes minutes: all faults for their full time, kills after every write, mutants
 	$(PYTEST) tests -m soak

@@ -15,7 +15,7 @@ WORKERS ?= 3
 PROGRAMS := etcd kube-apiserver kube-controller-manager kube-scheduler kubectl prometheus promtool helm
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-controls test test-fast soak soak-media lint generate bench-effects bench-operator bench-autoscaler \
-	bench-media bench-glass bench-placement clean
+	bench-media bench-glass bench-placement bench-live clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -80,6 +80,9 @@ soak-media: $(VENV)/test.stamp ## Clients come and go, half of them killed; memo
 
 bench-placement: $(VENV)/test.stamp ## Where sessions land: placed by the pods against at random
 	@$(BIN)/python bench/placement.py
+
+bench-live: $(VENV)/test.stamp ## The real HPA controller and our law on twin pipelines under one real WebRTC load. MINUTES=12
+	@$(BIN)/python bench/live.py $(if $(MINUTES),--minutes $(MINUTES))
 
 bench-operator: $(VENV)/test.stamp ## 500, 2,000 and 5,000 pipelines on a real API server, beside a plain kopf operator (an hour)
 	@$(BIN)/python bench/operator_scale.py $(if $(SIZES),--sizes $(SIZES)) $(if $(SHORT),--sizes 100 --seconds 5 --tick-seconds 2)

@@ -19,6 +19,8 @@ import yaml
 
 from devcluster.binaries import crd_manifests, ensure
 from devcluster.controlplane import ControlPlane, Mutation
+from e2e.exported_load import Load, target
+from e2e.real_prometheus import running
 from faults.rig import World as Administrator
 
 Json = dict[str, Any]
@@ -129,6 +131,13 @@ class World(Administrator):
         """Reasons of all events about MediaPipelines."""
         return [item["reason"] for item in self.items("Event") if item["involvedObject"]["kind"] == "MediaPipeline"]
 
+    def make_ready(self) -> None:
+        """As the kubelet reports."""
+        for pod in self.items("Pod"):
+            ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+            status = {"phase": "Running", "podIP": "127.0.0.1", "conditions": [ready]}
+            self.patch("Pod", pod["metadata"]["name"], {"status": status}, "status")
+
     def writes(self) -> list[Mutation]:
         """Everything that an operator has changed here, its Lease apart."""
         return [
@@ -189,6 +198,24 @@ def service_monitors(
 @pytest.fixture
 def world(api: httpx.Client, namespace: str, control_plane: ControlPlane, mediapipeline_crd: None) -> World:
     return World(api, namespace, control_plane)
+
+
+@pytest.fixture
+def load() -> Load:
+    """What the pods of pipeline `studio` export."""
+    return Load()
+
+
+@pytest.fixture
+def exported(load: Load, world: World, binaries: Mapping[str, Path], tmp_path: Path) -> Iterator[str]:
+    """URL of a Prometheus that scrapes `load` every second, under the labels of pipeline `studio`."""
+    labels = {"namespace": world.namespace, "pipeline": "studio", "pod": "studio-0"}
+    folder = tmp_path / "prometheus"
+    folder.mkdir()
+    with target(load) as port:
+        scrape = {"job_name": "pods", "static_configs": [{"targets": [f"127.0.0.1:{port}"], "labels": labels}]}
+        with running(binaries["prometheus"], folder, [scrape]) as url:
+            yield url
 
 
 @pytest.fixture

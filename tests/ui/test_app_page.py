@@ -67,7 +67,7 @@ async def test_a_pod_that_only_a_turn_server_reaches_is_reached(pod, browse, tmp
                 " super({...c, iceTransportPolicy: 'relay'}); window.told = c.iceServers; } }"
             )
             await page.evaluate("document.querySelector('#go').click()")
-            await page.until(RUNNING, CONNECT_SECONDS)
+            await page.until(RUNNING)
             assert await page.evaluate("window.told[0].urls") == [coturn.uri]
         assert mediapod.registry.active == 1
 

@@ -20,6 +20,9 @@ PREFIX = "/placement"  # on the admin port; what arrives there is never handed o
 RETURNED_HEADERS = ("content-type", "location", "etag", "link", "accept-patch", "retry-after", "www-authenticate")
 
 
+WORKER_MARK = "."  # in owners, between the pod and the number of its media worker
+
+
 class OwnerUnknown(LookupError):  # noqa: N818  says what is the case
     """No pod of this pipeline has that name (any more)."""
 
@@ -75,8 +78,9 @@ class Placement:
         return None
 
     async def to_owner(self, owner: str, hop: Hop) -> Answer:
-        """Let the owner of a session answer. Raises OwnerUnknown, OwnerUnreachable."""
-        address = await self._board.address_of(owner) if self._board is not None else None
+        """Let the owner of a session answer: a pod, or "pod.worker". Raises OwnerUnknown, OwnerUnreachable."""
+        pod, _, _ = owner.partition(WORKER_MARK)
+        address = await self._board.address_of(pod) if self._board is not None else None
         if address is None:
             raise OwnerUnknown(owner)
         answer = await self._forward(address, hop)

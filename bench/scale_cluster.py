@@ -13,7 +13,7 @@ from typing import Any
 
 from mediapipeline_operator.api.pipeline import MediaPipeline
 from mediapipeline_operator.core.resources import BuildSettings, desired
-from mediapipeline_operator.shell.cluster.errors import ConflictError, ThrottledError, UnreachableError
+from mediapipeline_operator.shell.cluster.errors import ApiError, ClusterError, ConflictError, UnreachableError
 from mediapipeline_operator.shell.cluster.kinds import DEPLOYMENT, PIPELINE, POD, Kind
 from mediapipeline_operator.shell.cluster.reader import list_all
 from mediapipeline_operator.shell.cluster.transport import Transport
@@ -139,6 +139,13 @@ async def _again_when_busy(work: Callable[[int], Awaitable[None]], number: int) 
     for _ in range(_ATTEMPTS - 1):
         try:
             return await work(number)
-        except (UnreachableError, ThrottledError):
+        except ClusterError as error:
+            if not _is_busy(error):
+                raise
             await asyncio.sleep(_AGAIN_SECONDS)
     return await work(number)
+
+
+def _is_busy(error: ClusterError) -> bool:
+    overloaded = isinstance(error, ApiError) and error.status in (409, 429, 500, 503, 504)
+    return overloaded or isinstance(error, UnreachableError)

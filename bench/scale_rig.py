@@ -35,7 +35,8 @@ _KINDS = (
     "mediapipelines", "deployments", "services", "serviceaccounts", "poddisruptionbudgets", "networkpolicies",
     "ingresses", "servicemonitors", "horizontalpodautoscalers", "pods", "events",
 )  # fmt: skip
-_SERVED_SECONDS = 30.0
+_START_SECONDS = 300.0
+_SERVED_SECONDS = 120.0
 
 
 class Rig:
@@ -98,7 +99,7 @@ def _is_write(line: str) -> bool:
 async def rig_of(folder: Path, cluster_folder: Path, tick_seconds: float) -> AsyncIterator[Rig]:
     """A running cluster in `cluster_folder`, new or continued; logs of the operators go to `folder`."""
     plane = ControlPlane(cluster_folder, ensure(CONTROL_PLANE))
-    await asyncio.to_thread(plane.start)
+    await asyncio.to_thread(plane.start, _START_SECONDS)
     try:
         for name in ("kube-scheduler", "kube-controller-manager"):
             await asyncio.to_thread(plane.stop_component, name)

@@ -85,7 +85,7 @@ bench-live: $(VENV)/test.stamp ## The real HPA controller and our law on twin pi
 	@$(BIN)/python bench/live.py $(if $(MINUTES),--minutes $(MINUTES))
 
 bench-operator: $(VENV)/test.stamp ## 500, 2,000 and 5,000 pipelines on a real API server, beside a plain kopf operator (an hour)
-	@$(BIN)/python bench/operator_scale.py $(if $(SIZES),--sizes $(SIZES)) $(if $(SHORT),--sizes 100 --seconds 5 --tick-seconds 2)
+	@$(BIN)/python bench/operator_scale.py $(if $(SIZES),--sizes $(SIZES)) $(if $(SHORT),--sizes 100 --seconds 5 --tick-seconds 2 --repeats 1)
 
 clean: ## Removes the virtual environment and build/
 	rm -rf $(VENV) build

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
-import importlib.util
+import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import structlog
+from fastapi import FastAPI
 
 from mediapod.access import Access, access_for
 from mediapod.api.apps import admin_app, http_app
-from mediapod.api.health import DeviceReport
+from mediapod.api.health import DeviceReport, report_of
 from mediapod.api.limits import (
     OFFERS_AT_ONCE,
     OFFERS_PER_SECOND,
@@ -21,11 +23,13 @@ from mediapod.api.limits import (
     TokenBucket,
 )
 from mediapod.api.process import Processing
-from mediapod.api.server import HttpServer
+from mediapod.api.server import HttpServer, listen
 from mediapod.api.signalling import Signalling
 from mediapod.engine import Engine, StageSpec, build_engine
-from mediapod.engine.stages import build_stages
+from mediapod.engine.remote import RemoteEngine, hello_for
+from mediapod.engine.stages import build_stages, changes_nothing
 from mediapod.frames.ledger import FrameLedger
+from mediapod.ipc.tether import Status
 from mediapod.observability.metrics import Metrics
 from mediapod.observability.watchdog import LoopWatchdog
 from mediapod.placement import Load, Placement
@@ -33,6 +37,7 @@ from mediapod.placement.peers import find_peers
 from mediapod.process.service import RequestProcessor
 from mediapod.process.simulation import Simulation
 from mediapod.rtc import compat
+from mediapod.rtc.decoder import MAXIMUM_PIXELS
 from mediapod.rtc.ice import MediaAddress
 from mediapod.rtc.peer import Peer, PublishingPeer
 from mediapod.rtc.relay import Relay
@@ -45,9 +50,22 @@ from mediapod.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-SIMULATED = "cuda-simulated"
 SIMULATED_DEVICE = "Simulated"
 GRACE_MARGIN_SECONDS = 5.0
+LIVE_SLOTS, REQUEST_SLOTS = 64, 8  # pictures in shared memory at once
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What makes a mediapod a media worker behind a front: it listens on these sockets instead of ports.
+
+    owner: the worker in session URLs; device: the path to the device process, None without one.
+    """
+
+    owner: str
+    http: socket.socket
+    admin: socket.socket
+    device: str | None = None
 
 
 class Mediapod:
@@ -56,22 +74,26 @@ class Mediapod:
     Raises InvalidStages, PortTaken.
     """
 
-    def __init__(self, settings: Settings, engine: Engine | None = None) -> None:
+    def __init__(self, settings: Settings, engine: Engine | None = None, part: Part | None = None) -> None:
         self.settings = settings
+        self._part = part
         self.metrics = Metrics()
-        self.engine = engine or _engine(settings, self.metrics.device_fallback)
+        self.engine = engine or self._own_engine()
         self._encode_pool = ThreadPoolExecutor(settings.workers + 1, thread_name_prefix="mediapod-encode")
-        self._forward = settings.forward_unchanged and engine is None and changes_nothing(settings)
+        self._unchanged = engine is None and not self._device and _changes_nothing(settings)
         self._watchdog = LoopWatchdog(self.metrics.loop_lag)
         admission = Admission(settings.max_sessions, _headroom(settings), self._watchdog.recent_lag_seconds)
         deadline_seconds = settings.frame_deadline_milliseconds / 1000
         self.registry = SessionRegistry(admission, _limits(settings), self._make_peer, self.metrics, deadline_seconds)
         self._relay = _relay(settings)
         self._publish_metrics()
-        self.admin = HttpServer(settings.address, settings.admin_port, "MEDIAPOD_ADMIN_PORT")
-        self.http = HttpServer(settings.address, settings.http_port, "MEDIAPOD_HTTP_PORT")
-        self.placement = Placement(find_peers(settings.peers, self.admin.port), self._load, self._admin_address())
+        self.admin, self.http = self._servers()
+        self.placement = Placement(
+            find_peers(settings.peers, self.admin.port), self._load, self.settings.admin_address(self.admin.port)
+        )
         self._requests = RequestProcessor(self._request_engine, settings.workers)
+        simulated = settings.effective_device == SIMULATED_DEVICE
+        self.simulation = Simulation(simulated, settings.simulation_toggle, settings.gpu_speedup_factor)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -79,8 +101,7 @@ class Mediapod:
         loop = asyncio.get_running_loop()
         signalling = self._signalling()
         self.admin.start(admin_app(signalling, self))
-        settings = self.settings
-        self.http.start(http_app(signalling, self._processing(), self, settings.allowed_origins, settings.pipeline))
+        self.http.start(self._http_app(signalling))
         await compat.self_test()
         await self.engine.start()
         self._tasks += [loop.create_task(self._watchdog.run()), loop.create_task(self.registry.watch_timers())]
@@ -88,7 +109,8 @@ class Mediapod:
             self._tasks.append(loop.create_task(self._relay.prove()))
         self.metrics.build_info(importlib.metadata.version("mediapod"), self.engine.device)
         self.registry.admission.started = True
-        log.info("mediapod ready", device=self.engine.device, http_port=self.http.port, admin_port=self.admin.port)
+        if self._part is None:
+            log.info("mediapod ready", device=self.engine.device, http_port=self.http.port, admin_port=self.admin.port)
 
     async def drain(self) -> None:
         """Take no new sessions; return when the last one has ended, or shortly before the grace period is over."""
@@ -127,9 +149,51 @@ class Mediapod:
 
     def device(self) -> DeviceReport:
         """See Condition."""
-        device = self.engine.device
-        torch = importlib.metadata.version("torch") if importlib.util.find_spec("torch") else None
-        return DeviceReport(device, device == SIMULATED, torch, device == "cuda")
+        return report_of(self.engine.device)
+
+    def status(self) -> Status:
+        """What a front wants to know."""
+        registry, admission = self.registry, self.registry.admission
+        taken = len(registry.sessions)
+        return Status(
+            started=admission.started,
+            device=self.engine.device,
+            active=registry.active,
+            taken=taken,
+            capacity=admission.capacity,
+            open=admission.admits(taken, registry.missed_share),
+        )
+
+    def _own_engine(self) -> Engine:
+        settings = self.settings
+        if self._device:
+            hello = hello_for(LIVE_SLOTS, MAXIMUM_PIXELS)
+            return RemoteEngine(
+                self._device, hello, lambda: self._on_cpu(_stages(settings)), self.metrics.device_fallback
+            )
+        return build_engine(
+            _stages(settings),
+            settings.effective_device,
+            service_time_seconds=settings.service_time_seconds,
+            on_fallback=self.metrics.device_fallback,
+        )
+
+    @property
+    def _device(self) -> str | None:
+        return self._part.device if self._part is not None else None
+
+    def _servers(self) -> tuple[HttpServer, HttpServer]:
+        """For admin and http."""
+        settings, part = self.settings, self._part
+        if part is not None:
+            return HttpServer(part.admin), HttpServer(part.http)
+        admin = HttpServer(listen(settings.address, settings.admin_port, "MEDIAPOD_ADMIN_PORT"))
+        return admin, HttpServer(listen(settings.address, settings.http_port, "MEDIAPOD_HTTP_PORT"))
+
+    def _http_app(self, signalling: Signalling) -> FastAPI:
+        settings = self.settings
+        origins, behind_front = settings.allowed_origins, self._part is not None
+        return http_app(signalling, self._processing(), self, origins, settings.pipeline, behind_front=behind_front)
 
     def _make_peer(self, ledger: FrameLedger, on_state: Callable[[str], None]) -> Peer:
         return Peer(self.engine, self._policy, ledger, self._encode_pool, self._media, on_state)
@@ -141,7 +205,8 @@ class Mediapod:
     def _policy(self) -> FramePolicy:
         settings = self.settings
         deadline_seconds = settings.frame_deadline_milliseconds / 1000
-        return FramePolicy(deadline_seconds, LatePolicy(settings.late_policy), self._forward)
+        unchanged = self.engine.changes_nothing if isinstance(self.engine, RemoteEngine) else self._unchanged
+        return FramePolicy(deadline_seconds, LatePolicy(settings.late_policy), settings.forward_unchanged and unchanged)
 
     @property
     def _media(self) -> MediaAddress:
@@ -159,15 +224,15 @@ class Mediapod:
             turn=_turn(self.settings),
             address=self._media,
             publish=self._make_publisher,
-            owner=self.placement.owner,
+            owner=self._part.owner if self._part is not None else self.placement.owner,
             placement=self.placement,
         )
 
     def _processing(self) -> Processing:
-        settings, simulated = self.settings, self.settings.effective_device == "Simulated"
+        settings = self.settings
         return Processing(
             processor=self._requests,
-            simulation=Simulation(simulated, settings.simulation_toggle, settings.gpu_speedup_factor),
+            simulation=self.simulation,
             access=_access(settings),
             pipeline=_stages(settings),
             maximum_bytes=settings.process_maximum_bytes,
@@ -176,17 +241,28 @@ class Mediapod:
 
     def _request_engine(self, stages: Sequence[StageSpec]) -> Engine:
         """An engine for requests, on the GPU where the live frames are on one."""
-        device = "GPU" if self.engine.device == "cuda" else "CPU"
-        return build_engine(stages, device, on_fallback=self.metrics.device_fallback, background=True)
+        if self.engine.device != "cuda":
+            return self._on_cpu(stages, background=True)
+        if self._device:
+            hello = hello_for(REQUEST_SLOTS, self.settings.process_maximum_pixels, stages)
+            return RemoteEngine(
+                self._device, hello, lambda: self._on_cpu(stages, background=True), self.metrics.device_fallback
+            )
+        return build_engine(stages, "GPU", on_fallback=self.metrics.device_fallback, background=True)
 
-    def _admin_address(self) -> str:
-        host = self.settings.pod_ip or self.settings.address
-        return f"[{host}]:{self.admin.port}" if ":" in host else f"{host}:{self.admin.port}"
+    @staticmethod
+    def _on_cpu(stages: Sequence[StageSpec], *, background: bool = False) -> Engine:
+        return build_engine(stages, "CPU", background=background)
 
     def _load(self) -> Load:
         admission = self.registry.admission
         taken = self.registry.active + self.registry.pending
-        return Load(self._admin_address(), taken, admission.capacity, admission.draining or not admission.started)
+        return Load(
+            self.settings.admin_address(self.admin.port),
+            taken,
+            admission.capacity,
+            admission.draining or not admission.started,
+        )
 
     def _publish_metrics(self) -> None:
         registry, gauge = self.registry, self.metrics.gauge
@@ -200,27 +276,16 @@ class Mediapod:
         self.metrics.device_busy(self.engine.busy_seconds)
 
 
-def changes_nothing(settings: Settings) -> bool:
+def _changes_nothing(settings: Settings) -> bool:
     """Whether pictures leave as they came, so that nobody need decode them. A simulated device always has work to do:
     its time is what is simulated. Raises InvalidStages.
     """
-    return settings.effective_device != SIMULATED_DEVICE and all(
-        stage.effect.is_identity for stage in build_stages(_stages(settings))
-    )
+    return settings.effective_device != SIMULATED_DEVICE and changes_nothing(build_stages(_stages(settings)))
 
 
 def _headroom(settings: Settings) -> Headroom:
     return Headroom(
         settings.admission_loop_lag_milliseconds / 1000 or None, settings.admission_missed_percent / 100 or None
-    )
-
-
-def _engine(settings: Settings, on_fallback: Callable[[str], None]) -> Engine:
-    return build_engine(
-        _stages(settings),
-        settings.effective_device,
-        service_time_seconds=settings.service_time_seconds,
-        on_fallback=on_fallback,
     )
 
 

@@ -159,7 +159,18 @@ class Settings(BaseSettings):
         ge=1,
         le=256,
         validation_alias="MEDIAPOD_WORKERS",
-        description="CPUs for media; the encoder threads are one more.",
+        description="CPUs for media. Above 1: a front and one media worker process for each, and a process for the "
+        "device if they share one. No more workers than MAX_SESSIONS_PER_POD or media ports.",
+    )
+    pin_workers: bool = Field(
+        False,
+        validation_alias="MEDIAPOD_PIN_WORKERS",
+        description="True: each media worker runs on one CPU of its own. Only where the pod has its CPUs to itself.",
+    )
+    heartbeat_seconds: Seconds = Field(
+        10,
+        validation_alias="MEDIAPOD_HEARTBEAT_SECONDS",
+        description="A media worker or device process that is silent for this long is killed and replaced.",
     )
 
     allowed_origins: list[str] = Field(
@@ -320,6 +331,11 @@ class Settings(BaseSettings):
     def address(self) -> str:
         """The address for HTTP and media."""
         return self.bind_address or self.pod_ip or "0.0.0.0"  # noqa: S104  the default of a container: every interface
+
+    def admin_address(self, port: int) -> str:
+        """ "host:port" at which the pipeline's other pods reach the admin port."""
+        host = self.pod_ip or self.address
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     @property
     def media_ports(self) -> tuple[int, int] | None:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +19,9 @@ import yaml
 
 from devcluster.binaries import crd_manifests, ensure
 from devcluster.controlplane import ControlPlane, Mutation
+from e2e.exported_load import Load, target
+from e2e.real_prometheus import running
+from faults.rig import World as Administrator
 
 Json = dict[str, Any]
 CRD_FILE = Path(__file__).parents[3] / "crds" / "media.rtcscale.dev_mediapipelines.yaml"
@@ -37,20 +41,10 @@ LATE_RIGHTS = [  # one of each role
     {"verb": "patch", "group": "media.rtcscale.dev", "resource": "mediapipelines", "subresource": "status"},
 ]
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-COLLECTIONS = {
-    "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
-    "Service": "/api/v1/namespaces/{}/services",
-    "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
-    "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
-    "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
-    "Ingress": "/apis/networking.k8s.io/v1/namespaces/{}/ingresses",
-    "ServiceMonitor": "/apis/monitoring.coreos.com/v1/namespaces/{}/servicemonitors",
+PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used: it speaks plain HTTP, loading CAs takes long
+MORE_COLLECTIONS = {
     "HorizontalPodAutoscaler": "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers",
     "ScaledObject": "/apis/keda.sh/v1alpha1/namespaces/{}/scaledobjects",
-    "Pod": "/api/v1/namespaces/{}/pods",
-    "Event": "/api/v1/namespaces/{}/events",
-    "MediaPipeline": "/apis/media.rtcscale.dev/v1alpha1/namespaces/{}/mediapipelines",
-    "Lease": "/apis/coordination.k8s.io/v1/namespaces/{}/leases",
 }
 
 
@@ -66,11 +60,11 @@ class Operator:
     def stop(self) -> int:
         """SIGTERM; returns the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=20)
+        return self.process.wait(timeout=60)
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=60)
 
     def leads(self) -> bool:
         return "leadership_acquired" in self.log.read_text()
@@ -78,63 +72,39 @@ class Operator:
     def has_decided(self) -> bool:
         """Whether it has looked at a pipeline's scaling."""
         try:
-            return "mediapipeline_autoscaler_desired_replicas{" in httpx.get(self._url("/metrics"), timeout=2).text
+            return "mediapipeline_autoscaler_desired_replicas{" in self._ask("/metrics").text
         except httpx.HTTPError:
             return False
 
     def get(self, path: str) -> int:
         """HTTP status of the health server."""
         try:
-            return httpx.get(self._url(path), timeout=2).status_code
+            return self._ask(path).status_code
         except httpx.HTTPError:
             return 0
 
-    def _url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
+    def _ask(self, path: str) -> httpx.Response:
+        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=5, trust_env=False, verify=PLAIN)
 
 
-class World:
+class World(Administrator):
     """What a test reads and writes: one namespace of the cluster, as the administrator."""
 
     def __init__(self, api: httpx.Client, namespace: str, plane: ControlPlane) -> None:
-        self.api = api
-        self.namespace = namespace
+        super().__init__(api, namespace)
         self._plane = plane
 
     def path(self, kind: str, name: str = "") -> str:
-        return COLLECTIONS[kind].format(self.namespace) + (f"/{name}" if name else "")
-
-    def get(self, kind: str, name: str) -> Json | None:
-        """The object, None when there is none (or no such kind)."""
-        response = self.api.get(self.path(kind, name))
-        if response.status_code == 404:
-            return None
-        found: Json = response.raise_for_status().json()
-        return found
-
-    def items(self, kind: str) -> list[Json]:
-        found: list[Json] = self.api.get(self.path(kind)).raise_for_status().json()["items"]
-        return found
-
-    def create(self, kind: str, body: Json) -> Json:
-        response = self.api.post(self.path(kind), json=body)
-        assert response.status_code == 201, response.text
-        created: Json = response.json()
-        return created
+        if kind not in MORE_COLLECTIONS:
+            return super().path(kind, name)
+        return MORE_COLLECTIONS[kind].format(self.namespace) + (f"/{name}" if name else "")
 
     def patch(self, kind: str, name: str, body: Json, subresource: str = "") -> Json:
         """A merge patch."""
-        response = self.api.patch(
-            self.path(kind, name) + (f"/{subresource}" if subresource else ""),
-            json=body,
-            headers={"Content-Type": "application/merge-patch+json"},
-        )
+        response = super().patch(kind, name, body, subresource)
         assert response.status_code == 200, response.text
         patched: Json = response.json()
         return patched
-
-    def delete(self, kind: str, name: str) -> None:
-        self.api.delete(self.path(kind, name)).raise_for_status()
 
     def pipeline(self, name: str = "studio", **spec: Any) -> Json:
         """Creates a MediaPipeline with one blur stage and `spec`."""
@@ -160,6 +130,13 @@ class World:
     def reasons(self) -> list[str]:
         """Reasons of all events about MediaPipelines."""
         return [item["reason"] for item in self.items("Event") if item["involvedObject"]["kind"] == "MediaPipeline"]
+
+    def make_ready(self) -> None:
+        """As the kubelet reports."""
+        for pod in self.items("Pod"):
+            ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+            status = {"phase": "Running", "podIP": "127.0.0.1", "conditions": [ready]}
+            self.patch("Pod", pod["metadata"]["name"], {"status": status}, "status")
 
     def writes(self) -> list[Mutation]:
         """Everything that an operator has changed here, its Lease apart."""
@@ -221,6 +198,24 @@ def service_monitors(
 @pytest.fixture
 def world(api: httpx.Client, namespace: str, control_plane: ControlPlane, mediapipeline_crd: None) -> World:
     return World(api, namespace, control_plane)
+
+
+@pytest.fixture
+def load() -> Load:
+    """What the pods of pipeline `studio` export."""
+    return Load()
+
+
+@pytest.fixture
+def exported(load: Load, world: World, binaries: Mapping[str, Path], tmp_path: Path) -> Iterator[str]:
+    """URL of a Prometheus that scrapes `load` every second, under the labels of pipeline `studio`."""
+    labels = {"namespace": world.namespace, "pipeline": "studio", "pod": "studio-0"}
+    folder = tmp_path / "prometheus"
+    folder.mkdir()
+    with target(load) as port:
+        scrape = {"job_name": "pods", "static_configs": [{"targets": [f"127.0.0.1:{port}"], "labels": labels}]}
+        with running(binaries["prometheus"], folder, [scrape]) as url:
+            yield url
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ def test_children_go_with_their_pipeline(operator: Any, world: Any, eventually: 
     world.pipeline()
     _created(world, eventually)
     world.delete("MediaPipeline", "studio")
-    eventually(lambda: not any(world.get(*child) for child in CHILDREN), "the garbage collector", 60)
+    eventually(lambda: not any(world.get(*child) for child in CHILDREN), "the garbage collector")
     assert world.get("MediaPipeline", "studio") is None
 
 
@@ -73,7 +73,7 @@ def test_a_pipeline_made_anew_gets_children_of_its_own(operator: Any, world: Any
         found = [world.get(*child) for child in CHILDREN]
         return all(one and one["metadata"]["ownerReferences"][0]["uid"] == uid for one in found)
 
-    eventually(all_new, "children of the new pipeline", 60)
+    eventually(all_new, "children of the new pipeline")
 
 
 @pytest.mark.parametrize("child", CHILDREN, ids="-".join)
@@ -99,7 +99,7 @@ def test_a_deleted_child_comes_back(child: tuple[str, str], operator: Any, world
     _created(world, eventually)
     uid = world.get(*child)["metadata"]["uid"]
     world.delete(*child)
-    eventually(lambda: (found := world.get(*child)) and found["metadata"]["uid"] != uid, f"{child} to come back", 60)
+    eventually(lambda: (found := world.get(*child)) and found["metadata"]["uid"] != uid, f"{child} to come back")
     eventually(lambda: world.get("Deployment", "studio")["spec"]["replicas"] == 2, "the number of replicas")
 
 
@@ -137,8 +137,8 @@ def test_an_object_that_is_not_ours_is_refused_and_left_alone(
     eventually(lambda: world.get("Deployment", "studio"), "the other children")
     assert world.get("Service", "studio")["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
     world.delete("Service", "studio")
-    eventually(lambda: world.get("Service", "studio"), "our Service", 60)
-    eventually(lambda: not world.condition("Stalled"), "no refusal any more", 60)
+    eventually(lambda: world.get("Service", "studio"), "our Service")
+    eventually(lambda: not world.condition("Stalled"), "no refusal any more")
 
 
 def test_a_deployment_that_is_not_ours_is_never_adopted(operator: Any, world: Any, eventually: Eventually) -> None:

@@ -60,7 +60,7 @@ def test_the_rights_of_the_installation_are_enough(
     restricted = kubeconfig_with(INSTALL.read_text() if everywhere else _with_roles_in(world.namespace))
     flags = (f"--namespaces={'' if everywhere else world.namespace}", f"--lease-namespace={SYSTEM}")
     operator = start_operator(*flags, kubeconfig_file=restricted)
-    eventually(operator.leads, "the lease", 60)
+    eventually(operator.leads, "the lease")
     world.pipeline(networking={"ingress": {"host": "studio.example.org"}})
     for kind in ("Deployment", "Service", "ServiceMonitor", "Ingress", "NetworkPolicy"):
         eventually(lambda kind=kind: world.get(kind, "studio"), kind)

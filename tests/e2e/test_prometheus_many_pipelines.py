@@ -1,23 +1,23 @@
 """Two thousand pipelines on a real Prometheus: one constant batch, answered within a tick."""
 
-import json
-import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from e2e.real_prometheus import running
 from mediapipeline_operator.api.pipeline import Key
 from mediapipeline_operator.api.spec import LATENCY_BUCKETS_SECONDS, MediaPipelineSpec
 from mediapipeline_operator.shell.prometheus import PrometheusReader, ReaderSettings
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
 PIPELINES, PODS = 2000, 2
+INTERVAL_SECONDS = 10
 STAGES = {"stages": [{"name": "soften", "effect": "GaussianBlur"}]}
 
 
@@ -64,38 +64,30 @@ def target() -> Iterator[int]:
 
 @pytest.fixture
 def url(binaries: Mapping[str, Path], target: int, tmp_path: Path) -> Iterator[str]:
-    """A Prometheus that has scraped the target for seven intervals."""
+    """A Prometheus that scrapes the target, after as many scrapes as a window holds."""
     scrape = {"job_name": "pods", "honor_labels": True, "static_configs": [{"targets": [f"127.0.0.1:{target}"]}]}
-    config = {"global": {"scrape_interval": "10s", "scrape_timeout": "10s"}, "scrape_configs": [scrape]}
-    (tmp_path / "config.yaml").write_text(json.dumps(config))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    flags = (
-        f"--config.file={tmp_path / 'config.yaml'}",
-        f"--storage.tsdb.path={tmp_path / 'data'}",
-        f"--web.listen-address=127.0.0.1:{port}",
-    )
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen((str(binaries["prometheus"]), *flags), stdout=log, stderr=log)
-    try:
-        _wait_ready(f"http://127.0.0.1:{port}")
-        time.sleep(70)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(20)
+    with running(binaries["prometheus"], tmp_path, [scrape], f"{INTERVAL_SECONDS}s") as address:
+        _wait_for_scrapes(address, 5)
+        yield address
 
 
-def _wait_ready(base: str) -> None:
-    deadline = time.monotonic() + 60
+def _wait_for_scrapes(url: str, count: int) -> None:
+    deadline = time.monotonic() + 30 * INTERVAL_SECONDS
+    counted = f"min(count_over_time(mediapod_sessions[{2 * count * INTERVAL_SECONDS}s]))"
     while time.monotonic() < deadline:
-        try:
-            if httpx.get(f"{base}/-/ready", timeout=2, trust_env=False).status_code == 200:
-                return
-        except httpx.HTTPError:
-            time.sleep(0.2)
-    pytest.fail("Prometheus did not get ready")
+        result = ask(url, counted)["result"]
+        if result and float(result[0]["value"][1]) >= count:
+            return
+        time.sleep(1)
+    pytest.fail(f"the target was not scraped {count} times")
+
+
+def ask(url: str, promql: str) -> dict[str, Any]:
+    """The data of an instant query with Prometheus' own account of what it cost."""
+    asked = {"query": promql, "stats": "all"}
+    answer = httpx.get(f"{url}/api/v1/query", params=asked, timeout=60, trust_env=False)
+    data: dict[str, Any] = answer.raise_for_status().json()["data"]
+    return data
 
 
 async def test_two_thousand_pipelines_in_one_batch(url: str) -> None:

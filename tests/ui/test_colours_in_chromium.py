@@ -19,8 +19,8 @@ COLOURS = [
     [191, 191, 0],
     [0, 191, 191],
 ]
-# Red and green: rounding to 8 bit YUV twice, and a quantiser. Blue: Chromium on x86 multiplies Cb of limited range BT.709
-# by 2.0 instead of 2.112 (libyuv keeps the factor in 8 bits), which takes 11 levels from a pure blue.
+# Red and green: rounding to 8 bit YUV twice, and a quantiser. Blue: Chromium on x86 multiplies Cb of limited range
+# BT.709 by 2.0 instead of 2.112 (libyuv keeps the factor in 8 bits), which takes 11 levels from a pure blue.
 TOLERANCES = (6, 6, 12)
 
 PAGE = """

@@ -1,5 +1,7 @@
 """The map of where a picture moves."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from mediapod.effects import create
 from mediapod.engine.stages import Stage, run_on_cpu
 from mediapod.frames.i420 import I420Frame
 from mediapod.frames.motion import MOST, MotionMap, motion_shape
+from mediapod.frames.ring import FrameRing, copy_into, new_memory
 
 FRAME = 3000  # ticks of 90 kHz at 30 frames a second
 
@@ -63,3 +66,15 @@ def test_the_map_goes_on_from_stage_to_stage():
     )
     stages = [Stage("grey", create("Grayscale", {})), Stage("dim", create("BackgroundDim", {"strength": 1}))]
     assert (run_on_cpu(stages, frame).y == 16).all()
+
+
+def test_the_map_travels_to_the_device_process_with_its_picture():
+    ring = FrameRing(new_memory(2 * 4000), 2, 4000)
+    chroma = np.full((15, 17), 7, np.uint8)
+    frame = I420Frame(luma(33, 29), chroma, chroma, np.arange(6, dtype=np.uint8).reshape(2, 3))
+    copy_into(frame, ring.picture(1, 33, 29))
+    arrived = ring.picture(1, 33, 29)
+    assert (arrived.motion == frame.motion).all()
+    assert (arrived.y == frame.y).all()
+    copy_into(replace(frame, motion=None), arrived)
+    assert (arrived.motion == MOST).all(), "unknown: everything counts as moving"

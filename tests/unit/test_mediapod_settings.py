@@ -87,6 +87,33 @@ def test_a_wrong_value_is_named_with_its_variable(monkeypatch, name, value):
         load(monkeypatch, **{name: value})
 
 
+TURN = {"MEDIAPOD_TURN_URIS": '["turn:turn.example.com"]'}
+USER = {"MEDIAPOD_TURN_USERNAME": "alice", "MEDIAPOD_TURN_PASSWORD": "wonder"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        (TURN, "networking.media.turnSecretName the key secret, or the keys username and password"),
+        ({**TURN, "MEDIAPOD_TURN_USERNAME": "alice"}, "MEDIAPOD_TURN_URIS needs either MEDIAPOD_TURN_SECRET"),
+        ({**TURN, **USER, "MEDIAPOD_TURN_SECRET": "north"}, "MEDIAPOD_TURN_URIS needs either MEDIAPOD_TURN_SECRET"),
+        ({"MEDIAPOD_RELAY": "true"}, "MEDIAPOD_RELAY needs MEDIAPOD_TURN_URIS"),
+        ({"MEDIAPOD_TURN_URIS": '["stun:a"]'}, "must look like turn:host:port"),
+    ],
+)
+def test_turn_settings_that_do_not_go_together_are_named(monkeypatch, environment, words):
+    with pytest.raises(InvalidSettings, match=words):
+        load(monkeypatch, **environment)
+
+
+def test_turn_settings_that_go_together(monkeypatch):
+    assert load(monkeypatch, **TURN, MEDIAPOD_TURN_SECRET="north", MEDIAPOD_RELAY="true").relay
+
+
+def test_the_password_of_a_turn_user_is_never_shown(monkeypatch):
+    assert "wonder" not in repr(load(monkeypatch, **TURN, **USER))
+
+
 def test_a_token_is_never_shown(monkeypatch):
     settings = load(monkeypatch, MEDIAPOD_TOKEN="secret-value")
     assert "secret-value" not in repr(settings)

@@ -18,6 +18,7 @@ from typing import Any, Protocol, cast
 
 from aioice import Candidate
 from aioice.ice import Connection, StunProtocol
+from aioice.turn import TurnClientUdpProtocol
 from aiortc import (
     RTCCertificate,
     RTCDtlsTransport,
@@ -55,6 +56,10 @@ COLOR_SPACE_URI = "http://www.webrtc.org/experiments/rtp-hdrext/color-space"
 OWN_EXTENSIONS = (PLAYOUT_DELAY_URI, COLOR_SPACE_URI)  # of video, beside those of aiortc
 PLAYOUT_DELAY_NONE = b"\x00\x00\x00"  # minimum and maximum 0: show a frame as soon as it is decoded
 QUEUED_DATAGRAMS = 2048  # per ICE connection; libwebrtc's socket buffers hold about as much
+TURN_NAMES = [  # undocumented, used by relay_socket
+    *("_send", "channel_bind", "channel_refresh_at", "channel_refresh_time", "channel_to_peer", "connect", "delete"),
+    *("peer_to_channel", "receiver", "relayed_address", "send_data"),
+]
 STUN_FIRST_BYTES = range(4)  # RFC 7983 section 7
 MOST_SOURCES = 24  # of a peer connection; aiortc reports on each in one packet, which has room for 31 (RFC 3550 6.4.2)
 
@@ -380,6 +385,7 @@ def _missing_names() -> list[str]:
         (transport.transport, ["_recv", "_connection"]),
         (transceiver, ["_headerExtensions", "_codecs"]),
         (connection, ["get_component_candidates", "_protocols", "_nominated", "_check_list", "_queue"]),
+        (TurnClientUdpProtocol(("127.0.0.1", 1), "", "", 600, 500), TURN_NAMES),
     ]
     return [
         f"{type(owner).__name__} has no {name}"

@@ -13,7 +13,7 @@ import structlog
 from av.codec.context import Flags
 from av.video.codeccontext import VideoCodecContext
 
-from mediapod.frames.color_space import ColorSpace
+from mediapod.frames.color_space import UNSPECIFIED, ColorSpace
 from mediapod.frames.i420 import I420Frame
 from mediapod.frames.ledger import Result, Stage, Ticket
 from mediapod.rtc.bitstream import Codec
@@ -167,7 +167,9 @@ class _Decoder:
         if output.width * output.height > MAXIMUM_PIXELS:
             ticket.settle(Result.ERROR)
             raise ValueError(f"a picture of {output.width}x{output.height} has more than {MAXIMUM_PIXELS} pixels")
-        space = announced or color_space_of(output)
+        # VP8 has no say in this; libav only repeats what RFC 6386 takes for granted.
+        space = announced or (color_space_of(output) if self._codec is Codec.H264 else None)
         frame = from_picture(output, full_range=space is not None and space.full_range)
         ticket.stage(Stage.DECODE)
-        return DecodedPicture(frame, ticket, space and replace(space, full_range=False))
+        known = space is not None and space.matrix != UNSPECIFIED
+        return DecodedPicture(frame, ticket, replace(space, full_range=False) if known and space else None)

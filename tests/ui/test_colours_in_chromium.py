@@ -43,7 +43,8 @@ PAGE = """
   const video = Object.assign(document.createElement("video"), {muted: true, autoplay: true});
   out.ontrack = event => { video.srcObject = new MediaStream([event.track]); video.play(); };
   await out.setLocalDescription();
-  await new Promise(resolve => setTimeout(resolve, 500));
+  for (let tries = 0; tries < 50 && out.iceGatheringState !== "complete"; tries++)
+    await new Promise(resolve => setTimeout(resolve, 100));
   const body = JSON.stringify({sdp: out.localDescription.sdp, type: "offer"});
   const headers = {"Content-Type": "application/json"};
   const answer = await (await fetch("/webrtc/offer", {method: "POST", headers, body})).json();

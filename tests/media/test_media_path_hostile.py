@@ -60,7 +60,7 @@ async def bystander(serve):
     """`await bystander(**environment)`: a server with one calm session."""
 
     async def start(**environment: object) -> Bystander:
-        server = await serve(MEDIAPOD_FORWARD_UNCHANGED=False, **environment)
+        server = await serve(MEDIAPOD_FORWARD_UNCHANGED=False, MEDIAPOD_FRAME_DEADLINE_MILLISECONDS=5000, **environment)
         client = server.client("H264", 320, 240, 20)
         await client.connect()
         await client.wait_for(20)

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from mediapod.rtc.compat import OWN_EXTENSIONS
+
 pytestmark = pytest.mark.ui
 
 # Extremes, greys between (a range mistaken for another moves them by up to 16), and colours that a wrong matrix moves.
@@ -66,7 +68,7 @@ PAGE = """
   }
   clearInterval(timer);
   out.close();
-  return {seen, used};
+  return {seen, used, answer: answer.sdp};
 })
 """
 PATHS = {
@@ -85,6 +87,7 @@ async def test_greys_and_colour_bars_come_back_as_they_went(pod, browse, codec, 
     async with browse(f"{url}/app") as page:
         result = await page.evaluate(f"{PAGE.strip()}({json.dumps(codec)}, {json.dumps(COLOURS)})")
     assert result["used"] == f"video/{codec}"
+    assert all(uri in result["answer"] for uri in OWN_EXTENSIONS), "browsers offer both; unanswered, frames are held"
     wrong = {
         str(sent): [round(value) for value in seen]
         for sent, seen in zip(COLOURS, result["seen"], strict=True)

@@ -84,8 +84,10 @@ def _towards(plane: NDArray[np.uint8], rest: int, kept: NDArray[np.float32]) -> 
     moved = np.empty(plane.shape, np.uint8)
     for first in range(0, plane.shape[0], STRIP_ROWS):
         rows = slice(first, first + STRIP_ROWS)
-        distance = cv2.subtract(plane[rows], (float(rest),), dtype=cv2.CV_32F).reshape(share[rows].shape)
-        cv2.add(cv2.multiply(distance, share[rows]), (float(rest),), dst=moved[rows], dtype=cv2.CV_8U)
+        strip = plane[rows].astype(np.float32) - rest
+        strip *= share[rows]
+        strip += rest + 0.5
+        np.copyto(moved[rows], strip, casting="unsafe")  # cuts off, and nothing leaves 0..255 on the way to `rest`
     return moved
 
 

@@ -163,7 +163,8 @@ def _fill(staging: _Staging, frames: Sequence[I420Frame]) -> None:
 
 
 def _read(staging: _Staging, frames: Sequence[I420Frame]) -> list[I420Frame]:
-    return [
-        I420Frame(*(plane[index, 0].numpy().copy() for plane in staging.planes), motion=frame.motion)
-        for index, frame in enumerate(frames)
-    ]
+    results = []
+    for index, frame in enumerate(frames):
+        y, u, v = (plane[index, 0].numpy().copy() for plane in staging.planes)
+        results.append(I420Frame(y, u, v, frame.motion))
+    return results

@@ -34,10 +34,12 @@ MakeEngine = Callable[[], Engine]
 
 def hello_for(slots: int, pixels: int, stages: Sequence[StageSpec] | None = None) -> Hello:
     """What to ask for. slots: pictures under way at once; pixels: of the largest; stages: None for the pipeline's."""
-    wire = (
-        None if stages is None else [WireStage(name=s.name, effect=s.effect, parameters=s.parameters) for s in stages]
-    )  # type: ignore[arg-type]  # pydantic checks
+    wire = None if stages is None else [_on_the_wire(stage) for stage in stages]
     return Hello(slots=slots, slot_bytes=2 * pixels + 2, stages=wire, background=stages is not None)
+
+
+def _on_the_wire(stage: StageSpec) -> WireStage:
+    return WireStage.model_validate({"name": stage.name, "effect": stage.effect, "parameters": dict(stage.parameters)})
 
 
 class RemoteEngine:

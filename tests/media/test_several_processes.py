@@ -196,10 +196,9 @@ async def test_two_workers_share_one_serial_device_and_survive_its_end(pod, conn
     before, began = await samples(it.admin_url), time.monotonic()
     await asyncio.sleep(2)
     after, seconds = await samples(it.admin_url), time.monotonic() - began
-    finished = after[done] - before[done]
-    assert finished <= seconds / service_seconds * 1.1 + 4, "the workers have a device each"
-    assert after[busy] - before[busy] == pytest.approx(finished * service_seconds, rel=0.3, abs=0.2)
-    assert finished >= 10
+    finished, worked = after[done] - before[done], after[busy] - before[busy]
+    assert 10 <= finished <= worked / service_seconds + 6
+    assert worked <= seconds * 1.05 + 0.2, "the workers have a device each"
 
     device = it.front.crew._device.member
     os.kill(device.process.pid, signal.SIGKILL)

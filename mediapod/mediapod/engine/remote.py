@@ -54,6 +54,7 @@ class RemoteEngine:
         self._lease: Lease | None = None
         self._breaker = Breaker()
         self._fallback: Engine | None = None
+        self._falling_back = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -82,7 +83,7 @@ class RemoteEngine:
             processed = await lease.process(frame, deadline, max(0.0, deadline - now) + SILENT_SECONDS)
         except DeviceSilent as silent:
             self._breaker.fail(time.monotonic())
-            self._on_fallback(FALLBACK_DEVICE_SILENT)
+            self._fall_back(FALLBACK_DEVICE_SILENT)
             raise DeadlineExceeded(str(silent)) from silent
         except DeviceGone:
             return await self._on_cpu(frame, deadline)
@@ -107,10 +108,7 @@ class RemoteEngine:
         while self._lease is not None:
             await self._lease.lost.wait()
             self._lease = None
-            self._on_fallback(FALLBACK_DEVICE_LOST)
-            log.warning("device process lost, frames go to the CPU", device=self.device)
-            if self._fallback is None:
-                self._spawn(self._prepare_fallback())
+            self._fall_back(FALLBACK_DEVICE_LOST)
             self._take(await self._lease_again())
             log.info("device process is back", device=self.device)
 
@@ -120,6 +118,13 @@ class RemoteEngine:
                 return await open_lease(self._path, self._hello, LEASE_SECONDS)
             except OSError:
                 await asyncio.sleep(RETRY_SECONDS)
+
+    def _fall_back(self, reason: str) -> None:
+        self._on_fallback(reason)
+        log.warning("frames go to the CPU", reason=reason, device=self.device)
+        if not self._falling_back:
+            self._falling_back = True
+            self._spawn(self._prepare_fallback())
 
     async def _prepare_fallback(self) -> None:
         with ThreadPoolExecutor(1, thread_name_prefix="mediapod-fallback") as once:

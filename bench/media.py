@@ -25,6 +25,7 @@ import uvloop
 from media_audio import AudioEcho, measure_audio
 from media_churn import churn, describe, settled
 from media_load import Sessions, Window, as_row_note, clip_of, sessions, worst
+from media_processes import sessions_by_processes
 from media_report import row, show, write
 from media_servers import BGR24, CLIENT_CORE, OURS, STOCK, UNCHANGED, Server, serving
 
@@ -72,6 +73,7 @@ class Bench:
             *((f"added latency {codec}", lambda codec=codec: self.latency(codec)) for codec in CODECS),
             ("unchanged pictures forwarded", self.forwarding),
             ("sessions a core", self.capacity),
+            ("sessions by processes", self.processes),
             ("overload", self.overload),
             *((f"loss 1 in {every}", lambda every=every: self.loss(every)) for every in self.plan.losses),
             ("audio", self.audio),
@@ -163,6 +165,10 @@ class Bench:
         """A window that fails gets a second chance: neighbours of this machine must not decide."""
         window = await group.measure(self.plan.warm_up_seconds, self.plan.ramp_seconds)
         return window if window.passes else await group.measure(0.5, self.plan.ramp_seconds)
+
+    async def processes(self) -> None:
+        """One process against two media workers, on all cores."""
+        self.rows += await sessions_by_processes(self._twice)
 
     async def overload(self) -> None:
         """Half as many sessions again as the core carries, then half of what it carries."""

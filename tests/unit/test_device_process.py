@@ -13,6 +13,8 @@ from mediapod.device.engines import Engines
 from mediapod.device.server import DeviceServer
 from mediapod.engine import DeadlineExceeded, EffectError, InvalidStages, Processed, StageSpec, build_engine
 from mediapod.engine.remote import FALLBACK_DEVICE_LOST, FALLBACK_DEVICE_SILENT, RemoteEngine, hello_for
+from mediapod.engine.stages import build_stages
+from mediapod.engine.torch import TorchEngine
 from mediapod.engine.wire import Hello
 from mediapod.frames.i420 import I420Frame
 from mediapod.frames.ring import FrameRing, copy_into, copy_of, new_memory, picture_bytes
@@ -126,6 +128,29 @@ async def test_frames_of_several_workers_meet_in_one_engine(rig):
     for frame, processed in zip(sent, done, strict=True):
         assert np.array_equal(processed.frame.y, 255 - frame.y)
     assert rig.pipeline.most_at_once == 6
+
+
+async def test_frames_of_several_workers_are_one_batch(rig):
+    batches: list[int] = []
+
+    class Runner:
+        device = "cpu"
+
+        def run(self, stages, frames):
+            batches.append(len(frames))
+            time.sleep(0.05)
+            return [I420Frame(255 - frame.y, frame.u, frame.v) for frame in frames]
+
+    stages = build_stages([StageSpec("grey", "Grayscale", {})])
+    engine = TorchEngine(stages, "cpu", on_fallback=rig.fallbacks.append, runner=Runner())
+    await engine.start()
+    rig.server._service.engines._pipeline = engine
+    remotes = [await rig.remote() for _ in range(2)]
+    sent = [picture(64, 48, seed) for seed in range(8)]
+    done = await asyncio.gather(*(remotes[i % 2].process(frame, soon()) for i, frame in enumerate(sent)))
+    assert all(np.array_equal(d.frame.y, 255 - s.y) for d, s in zip(done, sent, strict=True))
+    assert batches[1:] == [1, 7], "the first went at once, what came meanwhile went together"
+    await engine.stop()
 
 
 async def test_more_frames_than_slots_wait_for_one(rig):

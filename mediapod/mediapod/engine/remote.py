@@ -82,8 +82,7 @@ class RemoteEngine:
         try:
             processed = await lease.process(frame, deadline, max(0.0, deadline - now) + SILENT_SECONDS)
         except DeviceSilent as silent:
-            self._breaker.fail(time.monotonic())
-            self._fall_back(FALLBACK_DEVICE_SILENT)
+            self._silent()
             raise DeadlineExceeded(str(silent)) from silent
         except DeviceGone:
             return await self._on_cpu(frame, deadline)
@@ -119,6 +118,12 @@ class RemoteEngine:
             except OSError:
                 await asyncio.sleep(RETRY_SECONDS)
 
+    def _silent(self) -> None:
+        """Counted once, however many frames were waiting."""
+        if self._breaker.state != "open":
+            self._fall_back(FALLBACK_DEVICE_SILENT)
+        self._breaker.fail(time.monotonic())
+
     def _fall_back(self, reason: str) -> None:
         self._on_fallback(reason)
         log.warning("frames go to the CPU", reason=reason, device=self.device)
@@ -127,10 +132,16 @@ class RemoteEngine:
             self._spawn(self._prepare_fallback())
 
     async def _prepare_fallback(self) -> None:
-        with ThreadPoolExecutor(1, thread_name_prefix="mediapod-fallback") as once:
+        once = ThreadPoolExecutor(1, thread_name_prefix="mediapod-fallback")
+        try:
             engine = await asyncio.get_running_loop().run_in_executor(once, self._make_fallback)
-        await engine.start()
-        self._fallback = engine
+            await engine.start()
+            self._fallback = engine
+        except Exception as error:  # noqa: BLE001  a user's model may raise anything; the next loss is another try
+            log.error("the CPU cannot stand in for the device", error=str(error))  # noqa: TRY400  see above
+            self._falling_back = False
+        finally:
+            once.shutdown(wait=False)
 
     def _spawn(self, work: object) -> None:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ import pytest
 from e2e.real_prometheus import running
 from mediapipeline_operator.api.pipeline import Key
 from mediapipeline_operator.api.spec import LATENCY_BUCKETS_SECONDS, MediaPipelineSpec
+from mediapipeline_operator.core.scaling.queries import batch, window_seconds
 from mediapipeline_operator.shell.prometheus import PrometheusReader, ReaderSettings
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
@@ -90,11 +91,14 @@ def ask(url: str, promql: str) -> dict[str, Any]:
     return data
 
 
-async def test_two_thousand_pipelines_in_one_batch(url: str) -> None:
+def spec() -> MediaPipelineSpec:
     scaling = {"latency": {"scaleUp": {"forSeconds": 60}}}
-    body = {"pipeline": STAGES, "monitoring": {"intervalSeconds": 10}, "autoscaling": scaling}
-    spec = MediaPipelineSpec.model_validate(body)
-    pipelines = [(Key("media", f"p{index}"), spec) for index in range(PIPELINES)]
+    body = {"pipeline": STAGES, "monitoring": {"intervalSeconds": INTERVAL_SECONDS}, "autoscaling": scaling}
+    return MediaPipelineSpec.model_validate(body)
+
+
+async def test_two_thousand_pipelines_in_one_batch(url: str) -> None:
+    pipelines = [(Key("media", f"p{index}"), spec()) for index in range(PIPELINES)]
     reader = PrometheusReader(ReaderSettings(url=url, timeout_seconds=60, batch_seconds=120))
     started = time.monotonic()
     signals = await reader.read(pipelines)
@@ -106,3 +110,17 @@ async def test_two_thousand_pipelines_in_one_batch(url: str) -> None:
         assert one.ok_per_second[0.1] == pytest.approx(0.8 * one.received_per_second)
         assert one.ok_per_second[0.05] == 0.0
         assert len(one.pods) == PODS
+    _costs(url)
+
+
+def _costs(url: str) -> None:
+    """In samples that Prometheus touches, by its own account: unlike seconds, they do not depend on the machine."""
+    window = window_seconds(spec())
+    most = window // INTERVAL_SECONDS + 1  # samples of a series within a window
+    total = 0
+    for query in batch([spec()]):
+        data = ask(url, query.promql)
+        touched, seconds = data["stats"]["samples"]["totalQueryableSamples"], data["stats"]["timings"]["evalTotalTime"]
+        print(f"{query.measure:12} {touched:>9} samples, {len(data['result']):>6} series, {seconds:.2f} s")
+        total += touched
+    assert total <= PIPELINES * PODS * most * (len(LATENCY_BUCKETS_SECONDS) + 10)

@@ -94,16 +94,25 @@ def _window(
 def _fill(
     drafts: Mapping[Key, _Draft], members: Mapping[Key, MediaPipelineSpec], measure: Measure, samples: Sequence[Sample]
 ) -> None:
+    """Two thousand pipelines give 100,000 samples a tick: what is the same for all samples of one is looked up once."""
+    wanted = {
+        (key.namespace, key.name): (draft, members[key])
+        for key, draft in drafts.items()
+        if _is_of_source(members[key], measure)
+    }
+    read = READERS[measure]
     for sample in samples:
-        key = Key(sample.labels.get("namespace", ""), sample.labels.get("pipeline", ""))
-        draft = drafts.get(key)
-        if draft is None or not math.isfinite(sample.value) or not _is_of_source(members[key], measure):
+        labels = sample.labels
+        found = wanted.get((labels.get("namespace", ""), labels.get("pipeline", "")))
+        if found is None or not math.isfinite(sample.value):
             continue
-        identity = (measure, *sorted(sample.labels.items()))
+        draft, spec = found
+        identity = (measure, labels.get("__name__"), labels.get("pod"), labels.get("le"))
         if identity in draft.seen:
-            draft.problem = Problem(ProblemKind.SEVERAL_SERIES, f"several series for {measure.value} of {key}")
+            where = f"{labels.get('namespace')}/{labels.get('pipeline')}"
+            draft.problem = Problem(ProblemKind.SEVERAL_SERIES, f"several series for {measure.value} of {where}")
         draft.seen.add(identity)
-        READERS[measure](draft, members[key], measure, sample)
+        read(draft, spec, measure, sample)
 
 
 _SOURCES = {

@@ -22,8 +22,10 @@ _WATCH_SECONDS = 300.0
 
 
 class Changes:
-    """An annotation of the Service is changed in the specs of `count` pipelines, in each once; `taken` has the seconds of each that
-    has shown, from the API server's answer to the change until a watch of Services tells it.
+    """An annotation of the Service is changed in the specs of `count` pipelines, in each once.
+
+    `taken` has the seconds of each that has shown, from the API server's answer to the change until a watch of Services
+    tells it.
     """
 
     def __init__(self, rig: Rig, seconds: float) -> None:

@@ -99,14 +99,14 @@ def _fill(
         for key, draft in drafts.items()
         if _is_of_source(members[key], measure)
     }
-    read, seen = READERS[measure], set[frozenset[tuple[str, str]]]()
+    read, seen = READERS[measure], set[tuple[str, ...]]()
     for sample in samples:
         labels = sample.labels
         found = concerned.get((labels.get("namespace", ""), labels.get("pipeline", "")))
         if found is None or not math.isfinite(sample.value):
             continue
         draft, spec = found
-        identity = frozenset(labels.items())
+        identity = (*labels, *labels.values())  # a server names the labels of a vector in one order
         if identity in seen:
             text = f"several series for {measure.value} of {labels['namespace']}/{labels['pipeline']}"
             draft.problem = Problem(ProblemKind.SEVERAL_SERIES, text)

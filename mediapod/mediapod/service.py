@@ -25,6 +25,7 @@ from mediapod.api.limits import (
 from mediapod.api.process import Processing
 from mediapod.api.server import HttpServer, listen
 from mediapod.api.signalling import Signalling
+from mediapod.effects import EFFECTS
 from mediapod.engine import Engine, StageSpec, build_engine
 from mediapod.engine.remote import RemoteEngine, hello_for
 from mediapod.engine.stages import build_stages, changes_nothing
@@ -40,6 +41,7 @@ from mediapod.rtc import compat
 from mediapod.rtc.decoder import MAXIMUM_PIXELS
 from mediapod.rtc.ice import MediaAddress
 from mediapod.rtc.peer import Peer, PublishingPeer
+from mediapod.rtc.relay import Relay
 from mediapod.rtc.turn import TurnServers
 from mediapod.rtc.video import FramePolicy, LatePolicy
 from mediapod.session.admission import Admission, Headroom
@@ -84,6 +86,7 @@ class Mediapod:
         admission = Admission(settings.max_sessions, _headroom(settings), self._watchdog.recent_lag_seconds)
         deadline_seconds = settings.frame_deadline_milliseconds / 1000
         self.registry = SessionRegistry(admission, _limits(settings), self._make_peer, self.metrics, deadline_seconds)
+        self._relay = _relay(settings)
         self._publish_metrics()
         self.admin, self.http = self._servers()
         self.placement = Placement(
@@ -102,8 +105,9 @@ class Mediapod:
         self.http.start(self._http_app(signalling))
         await compat.self_test()
         await self.engine.start()
-        for work in (self._watchdog.run(), self.registry.watch_timers()):
-            self._tasks.append(loop.create_task(work))
+        self._tasks += [loop.create_task(self._watchdog.run()), loop.create_task(self.registry.watch_timers())]
+        if self._relay is not None:
+            self._tasks.append(loop.create_task(self._relay.prove()))
         self.metrics.build_info(importlib.metadata.version("mediapod"), self.engine.device)
         self.registry.admission.started = True
         if self._part is None:
@@ -141,7 +145,8 @@ class Mediapod:
     def not_ready(self) -> list[str]:
         """See Condition."""
         draining = ["draining"] if self.registry.admission.draining else []
-        return self.not_started() + self.not_alive() + draining
+        relay = [self._relay.unproven] if self._relay is not None and self._relay.unproven else []
+        return self.not_started() + self.not_alive() + draining + relay
 
     def device(self) -> DeviceReport:
         """See Condition."""
@@ -158,6 +163,7 @@ class Mediapod:
             taken=taken,
             capacity=admission.capacity,
             open=admission.admits(taken, registry.missed_share),
+            unready=self._relay.unproven if self._relay is not None else "",
         )
 
     def _own_engine(self) -> Engine:
@@ -202,12 +208,14 @@ class Mediapod:
         settings = self.settings
         deadline_seconds = settings.frame_deadline_milliseconds / 1000
         unchanged = self.engine.changes_nothing if isinstance(self.engine, RemoteEngine) else self._unchanged
-        return FramePolicy(deadline_seconds, LatePolicy(settings.late_policy), settings.forward_unchanged and unchanged)
+        forward, late = settings.forward_unchanged and unchanged, LatePolicy(settings.late_policy)
+        return FramePolicy(deadline_seconds, late, forward, sees_motion(settings))
 
     @property
     def _media(self) -> MediaAddress:
         settings = self.settings
-        return MediaAddress(settings.address, settings.media_ports, tuple(settings.advertised_addresses))
+        advertised = tuple(settings.advertised_addresses)
+        return MediaAddress(settings.address, settings.media_ports, advertised, self._relay)
 
     def _signalling(self) -> Signalling:
         return Signalling(
@@ -278,6 +286,11 @@ def _changes_nothing(settings: Settings) -> bool:
     return settings.effective_device != SIMULATED_DEVICE and changes_nothing(build_stages(_stages(settings)))
 
 
+def sees_motion(settings: Settings) -> bool:
+    """Whether a stage needs to know where the picture moves."""
+    return any(stage.effect in EFFECTS and EFFECTS[stage.effect].sees_motion for stage in settings.stages)
+
+
 def _headroom(settings: Settings) -> Headroom:
     return Headroom(
         settings.admission_loop_lag_milliseconds / 1000 or None, settings.admission_missed_percent / 100 or None
@@ -294,8 +307,15 @@ def _access(settings: Settings) -> Access:
 
 
 def _turn(settings: Settings) -> TurnServers:
-    secret = settings.turn_secret.get_secret_value() if settings.turn_secret else ""
-    return TurnServers(tuple(settings.turn_uris), secret, settings.turn_lifetime_seconds)
+    secret, password = (
+        value.get_secret_value() if value else "" for value in (settings.turn_secret, settings.turn_password)
+    )
+    lifetime_seconds = settings.turn_lifetime_seconds
+    return TurnServers(tuple(settings.turn_uris), secret, lifetime_seconds, settings.turn_username, password)
+
+
+def _relay(settings: Settings) -> Relay | None:
+    return Relay(_turn(settings), settings.address) if settings.relay else None
 
 
 def _limits(settings: Settings) -> Limits:

@@ -67,10 +67,17 @@ class Client:
     """A stock aiortc peer that records RTP timestamps: when each frame's last packet left and when it came back."""
 
     def __init__(
-        self, base_url: str, codec: str, width: int, height: int, frames_per_second: float, audio: bool
+        self,
+        base_url: str,
+        codec: str,
+        width: int,
+        height: int,
+        frames_per_second: float,
+        audio: bool,
+        configuration: RTCConfiguration | None = None,
     ) -> None:
         self._url = base_url
-        self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.connection = RTCPeerConnection(configuration or RTCConfiguration(iceServers=[]))
         transceiver = self.connection.addTransceiver(
             NumberedClip(width, height, frames_per_second), direction="sendrecv"
         )
@@ -216,9 +223,10 @@ class Server:
         height: int = 240,
         frames_per_second: float = 20,
         audio: bool = False,
+        configuration: RTCConfiguration | None = None,
     ) -> Client:
         """A client that is closed with the server."""
-        client = Client(self.url, codec, width, height, frames_per_second, audio)
+        client = Client(self.url, codec, width, height, frames_per_second, audio, configuration)
         self.clients.append(client)
         return client
 

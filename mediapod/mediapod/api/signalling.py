@@ -17,7 +17,8 @@ from mediapod.api.problems import Problem
 from mediapod.api.refusals import RefusedProblem, ask_owner, check_rate, result_of, unavailable
 from mediapod.observability.metrics import Metrics, OfferResult
 from mediapod.placement import Answer, Placement
-from mediapod.rtc.ice import MediaAddress, NoMediaPort
+from mediapod.rtc.errors import MediaUnavailable
+from mediapod.rtc.ice import MediaAddress
 from mediapod.rtc.offer import InvalidOffer, Offer, Purpose, check_offer
 from mediapod.rtc.turn import TurnServers
 from mediapod.session.admission import Draining, Refused
@@ -105,9 +106,9 @@ class Signalling:
             raise _problem_of(invalid, form) from invalid
         except Refused as refused:
             raise RefusedProblem(str(refused), refused.retry_after_seconds, isinstance(refused, Draining)) from refused
-        except NoMediaPort as error:
-            log.warning("no media port", error=str(error))
-            raise unavailable("no media port is free") from error
+        except MediaUnavailable as error:
+            log.warning("no address for media", error=str(error))
+            raise unavailable(error.public) from error
         response = form.render(self, session, answer)
         response.headers["location"] = f"/session/{self.owner}-{session.secret}"
         response.headers["etag"] = session.ice_tag

@@ -1,4 +1,4 @@
-"""Hands offers and session requests to another pod, over its admin port: one hop, a short time-out, no second try."""
+"""Hands offers and session requests to another pod, over its admin port: one hop, a short time-out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import httpx
 import structlog
 
-from mediapod.placement.board import LoadBoard
+from mediapod.placement.board import ASKED_PEERS, LoadBoard
 from mediapod.placement.choice import Load, choose_peer
 from mediapod.placement.peers import Peers, owner_of
 
@@ -64,15 +64,18 @@ class Placement:
         """Let a peer answer the offer, if one is clearly emptier or this pod is full; None: serve it here."""
         if self._board is None:
             return None
-        peer = choose_peer(self._own_load(), await self._board.loads(), self._randomness)
-        if peer is None:
-            return None
-        answer = await self._forward(peer.address, hop)
-        if answer is None or not 200 <= answer.status < 300:
+        for _ in range(ASKED_PEERS):  # what is known is up to a second old: one that has filled up since refuses
+            peer = choose_peer(self._own_load(), await self._board.loads(), self._randomness)
+            if peer is None:
+                return None
+            answer = await self._forward(peer.address, hop)
+            if answer is not None and 200 <= answer.status < 300:
+                self._board.placed(peer.address)
+                return answer
             self._board.unreachable(peer.address)
-            return None
-        self._board.placed(peer.address)
-        return answer
+            if answer is None:  # waiting for another one as long again would be worse than an answer
+                return None
+        return None
 
     async def to_owner(self, owner: str, hop: Hop) -> Answer:
         """Let the owner of a session answer: a pod, or "pod.worker". Raises OwnerUnknown, OwnerUnreachable."""

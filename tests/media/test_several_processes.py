@@ -155,6 +155,22 @@ async def test_session_urls_reach_their_worker_and_a_full_pod_says_so(pod, conne
         assert await metric(it.admin_url, "app_requests_total", "/process") == 1
 
 
+async def test_pods_of_one_and_of_several_processes_place_offers_on_each_other(pod, serve, connect_to, tmp_path):
+    peers = tmp_path / "peers"
+    it = await pod(MAX_SESSIONS_PER_POD="2", MEDIAPOD_PEERS=str(peers))
+    other = await serve(MEDIAPOD_PEERS=str(peers))
+    peers.write_text(f"{it.admin_url}\n{other.admin_url}".replace("http://", ""))
+    here = [await connect_to(it.url) for _ in range(2)]
+    placed = await connect_to(it.url)
+    await placed.wait_for(5)
+    assert len(other.mediapod.registry.sessions) == 1
+    assert await metric(it.admin_url, "mediapod_offers_total", "placed") == 1
+    async with httpx.AsyncClient(timeout=10) as http:
+        assert (await http.delete(other.url + here[0].location)).status_code == 200
+        assert (await http.delete(it.url + placed.location)).status_code == 200
+    await until(lambda: _taken(it, 1))
+
+
 async def test_a_worker_that_is_killed_or_hangs_takes_only_its_own_sessions_with_it(pod, connect_to):
     it = await pod(MEDIAPOD_HEARTBEAT_SECONDS="1.5", MEDIAPOD_ALLOW_SIMULATION_TOGGLE="true")
     first, second = [await connect_to(it.url) for _ in range(2)]

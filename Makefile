@@ -8,14 +8,14 @@ DEVICE ?= Simulated
 PYTEST := $(BIN)/python -m pytest -q
 FAST_TESTS := tests/unit tests/property tests/golden
 # Tests with processes wait more than they work, so more of them run at once than there are cores. A file stays with one
-# worker, which has a control plane of its own. Media, the browser and the live cluster have the machine for themselves.
+# worker, and each worker has a control plane. Media, the browser and the live cluster have the machine for themselves.
 SHARED_TESTS := tests/chart tests/e2e tests/faults
 ALONE_TESTS := tests/media tests/ui tests/e2e/test_live_pipeline.py
 WORKERS ?= 3
 PROGRAMS := etcd kube-apiserver kube-controller-manager kube-scheduler kubectl prometheus promtool helm
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-controls test test-fast soak soak-media lint generate bench-effects bench-operator bench-autoscaler \
-	bench-media bench-glass bench-placement bench-live clean
+	bench-media bench-gpu bench-glass bench-placement bench-live clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -43,7 +43,7 @@ test: lint ## Everything: lint, unit, property, golden, chart, media, end to end
 	@tools/install-coturn
 	@$(BIN)/python -m devcluster cluster binaries $(PROGRAMS) >/dev/null
 	$(PYTEST) -n auto $(FAST_TESTS)
-	$(PYTEST) -n $(WORKERS) --dist loadfile --durations=10 $(SHARED_TESTS) --ignore tests/e2e/test_live_pipeline.py
+	$(PYTEST) -n $(WORKERS) --dist loadgroup --durations=10 $(SHARED_TESTS) --ignore tests/e2e/test_live_pipeline.py
 	$(PYTEST) --durations=10 $(ALONE_TESTS)
 
 test-fast: $(VENV)/test.stamp ## What needs no processes and no network: unit, property, golden
@@ -70,6 +70,9 @@ bench-autoscaler: $(VENV)/test.stamp ## Our scaling law against HPA, KEDA, KPA a
 
 bench-media: $(VENV)/test.stamp ## The media path against stock aiortc: latency, sessions a core, overload, loss. QUICK=1: about 5 minutes
 	@$(BIN)/python bench/media.py $(if $(QUICK),--quick)
+
+bench-gpu: $(VENV)/test.stamp ## The engine on a GPU: frames a second, latency, sessions. Without CUDA it says so
+	@$(BIN)/python bench/gpu.py
 
 bench-glass: $(VENV)/test.stamp ## Camera to canvas in headless Chromium, against stock aiortc
 	@tools/install-chromium

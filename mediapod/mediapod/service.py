@@ -25,6 +25,7 @@ from mediapod.api.limits import (
 from mediapod.api.process import Processing
 from mediapod.api.server import HttpServer, listen
 from mediapod.api.signalling import Signalling
+from mediapod.effects import EFFECTS
 from mediapod.engine import Engine, StageSpec, build_engine
 from mediapod.engine.remote import RemoteEngine, hello_for
 from mediapod.engine.stages import build_stages, changes_nothing
@@ -207,7 +208,8 @@ class Mediapod:
         settings = self.settings
         deadline_seconds = settings.frame_deadline_milliseconds / 1000
         unchanged = self.engine.changes_nothing if isinstance(self.engine, RemoteEngine) else self._unchanged
-        return FramePolicy(deadline_seconds, LatePolicy(settings.late_policy), settings.forward_unchanged and unchanged)
+        forward, late = settings.forward_unchanged and unchanged, LatePolicy(settings.late_policy)
+        return FramePolicy(deadline_seconds, late, forward, sees_motion(settings))
 
     @property
     def _media(self) -> MediaAddress:
@@ -282,6 +284,11 @@ def _changes_nothing(settings: Settings) -> bool:
     its time is what is simulated. Raises InvalidStages.
     """
     return settings.effective_device != SIMULATED_DEVICE and changes_nothing(build_stages(_stages(settings)))
+
+
+def sees_motion(settings: Settings) -> bool:
+    """Whether a stage needs to know where the picture moves."""
+    return any(stage.effect in EFFECTS and EFFECTS[stage.effect].sees_motion for stage in settings.stages)
 
 
 def _headroom(settings: Settings) -> Headroom:

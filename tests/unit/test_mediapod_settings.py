@@ -62,7 +62,8 @@ def test_the_reference_documents_switches_choose_the_device(monkeypatch, environ
 
 
 def test_the_speedup_factor_sets_the_simulated_service_time(monkeypatch):
-    assert load(monkeypatch, GPU_SPEEDUP_FACTOR="20").service_time_seconds == pytest.approx(0.002)
+    assert load(monkeypatch).service_time_seconds == pytest.approx(0.010)
+    assert load(monkeypatch, GPU_SPEEDUP_FACTOR="50").service_time_seconds == pytest.approx(0.005)
 
 
 @pytest.mark.parametrize(

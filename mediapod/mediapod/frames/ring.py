@@ -14,13 +14,15 @@ import os
 import numpy as np
 
 from mediapod.frames.i420 import I420Frame
+from mediapod.frames.motion import MOST, motion_shape
 
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
 def picture_bytes(width: int, height: int) -> int:
-    """Bytes of an I420 picture."""
-    return width * height + 2 * ((width + 1) // 2) * ((height + 1) // 2)
+    """Bytes of an I420 picture and its map of motion."""
+    rows, columns = motion_shape(height, width)
+    return width * height + 2 * ((width + 1) // 2) * ((height + 1) // 2) + rows * columns
 
 
 class FrameRing:
@@ -42,13 +44,13 @@ class FrameRing:
         """The picture in a slot: views of the shared memory. Raises IndexError."""
         if not (0 <= slot < self.slots and self.fits(width, height)):
             raise IndexError(f"no slot {slot} for {width}x{height}")
-        chroma = (height + 1) // 2, (width + 1) // 2
-        luma_bytes, chroma_bytes = width * height, chroma[0] * chroma[1]
-        start = slot * self.slot_bytes
-        y = self._bytes[start : start + luma_bytes]
-        u = self._bytes[start + luma_bytes :][:chroma_bytes]
-        v = self._bytes[start + luma_bytes + chroma_bytes :][:chroma_bytes]
-        return I420Frame(y.reshape(height, width), u.reshape(chroma), v.reshape(chroma))
+        chroma, start = ((height + 1) // 2, (width + 1) // 2), slot * self.slot_bytes
+        planes = []
+        for rows, columns in ((height, width), chroma, chroma, motion_shape(height, width)):
+            end = start + rows * columns
+            planes.append(self._bytes[start:end].reshape(rows, columns))
+            start = end
+        return I420Frame(*planes)
 
 
 def new_memory(size_bytes: int) -> int:
@@ -60,11 +62,13 @@ def new_memory(size_bytes: int) -> int:
 
 
 def copy_into(source: I420Frame, target: I420Frame) -> None:
-    """Copy all planes; both pictures have the same size."""
+    """Copy all planes, and the motion where the target has it; both pictures have the same size."""
     for plane, to in zip((source.y, source.u, source.v), (target.y, target.u, target.v), strict=True):
         np.copyto(to, plane)
+    if target.motion is not None:
+        np.copyto(target.motion, MOST if source.motion is None else source.motion)
 
 
 def copy_of(frame: I420Frame) -> I420Frame:
-    """The picture in memory of its own."""
+    """The picture in memory of its own, without its motion."""
     return I420Frame(frame.y.copy(), frame.u.copy(), frame.v.copy())

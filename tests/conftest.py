@@ -32,6 +32,7 @@ PARTS: dict[str, list[Any]] = {
     ],
     "spec.networking.media.advertisedAddresses": [[], ["203.0.113.7"], ["203.0.113.7", "2001:db8::1"]],
     "spec.networking.media.portRange": ["", "50000-50127"],
+    "spec.networking.media.turnURIs": [[], ["turn:turn.example.com:3478?transport=udp", "turns:turn.example.com"]],
     "spec.networking.ingress.host": ["studio.example.org"],
     "spec.networking.service.annotations": [{}, {"example.org/note": "yes"}],
     "spec.pod.env": [
@@ -159,6 +160,14 @@ def _lawful_hosting(spec: Json) -> None:
     media = spec.setdefault("networking", {}).setdefault("media", {})
     if media.get("mode") == "HostPort":
         media["portRange"] = "50000-50127"
+    if media.get("mode") == "Relay":
+        media["turnURIs"] = media.get("turnURIs") or ["turn:turn.example.com"]
+        media.pop("portRange", None)
+        media.pop("advertisedAddresses", None)
+    if media.get("turnURIs"):
+        media["turnSecretName"] = media.get("turnSecretName") or "turn"
+    else:
+        media.pop("turnSecretName", None)
     sessions = spec.setdefault("sessions", {})
     sessions["maxPerReplica"] = min(sessions.get("maxPerReplica", 8), 128)
     spec["replicas"] = min(spec.get("replicas", 2), 6)

@@ -21,7 +21,10 @@ from devcluster.prometheus.server import Prometheus
 
 OPERATOR_NAMESPACE = "mediapipeline-system"
 IMAGES = {
-    "ghcr.io/rtcscale/mediapod": [sys.executable, "-m", "mediapod"],
+    "ghcr.io/rtcscale/mediapod": {
+        "argv": [sys.executable, "-m", "mediapod"],
+        "addressFiles": {"MEDIAPOD_PEERS": "admin"},  # there is no DNS: pods find each other by a file
+    },
     "ghcr.io/rtcscale/mediapipeline-operator": [sys.executable, "-m", "mediapipeline_operator"],
 }
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from mediapipeline_operator.core.quantity import canonical_quantity
@@ -77,9 +79,17 @@ def _project_list(value: Json, fields: Mapping[str, Any]) -> Iterator[Json]:
     for path, below in fields.items():
         mark, _, key = path.partition(":")
         if mark == "k":
-            yield from (_project(item, below) for item in items if _has_keys(item, json.loads(key)))
+            keys = _parsed(key)
+            yield from (_project(item, below) for item in items if _has_keys(item, keys))
         elif mark == "v":
-            yield from (item for item in items if item == json.loads(key))
+            wanted = _parsed(key)
+            yield from (item for item in items if item == wanted)
+
+
+@lru_cache(maxsize=4096)
+def _parsed(key: str) -> Json:
+    """The same few keys are in thousands of objects. The result is only compared with."""
+    return json.loads(key)
 
 
 def _has_keys(item: Json, keys: Mapping[str, Any]) -> bool:
@@ -119,6 +129,9 @@ def _normalised_scalar(value: Json, name: str, *, quantities: bool) -> Json:
 
 def _ordered(items: list[Json]) -> list[Json]:
     """Lists of objects are compared as sets: the server may place named items of others in between."""
-    if all(isinstance(item, dict) for item in items):
-        return sorted(items, key=lambda item: json.dumps(item, sort_keys=True))
-    return items
+    if not all(isinstance(item, dict) for item in items):
+        return items
+    names = [item.get("name") for item in items]
+    if all(isinstance(name, str) for name in names) and len(set(names)) == len(names):
+        return sorted(items, key=itemgetter("name"))
+    return sorted(items, key=lambda item: json.dumps(item, sort_keys=True))

@@ -68,6 +68,11 @@ class WorkQueue:
         for book in (self._due, self._again, self._backoffs, self._not_before):
             book.pop(key, None)
 
+    @property
+    def depth(self) -> int:
+        """Keys that are due and wait for a worker."""
+        return len(self._queued)
+
     def stuck_seconds(self) -> float:
         """For how long the longest pass has been running, or a due key has been waiting."""
         now = self._clock.monotonic()

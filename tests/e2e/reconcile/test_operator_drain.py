@@ -94,7 +94,7 @@ def test_a_restarted_operator_goes_on_with_a_drain(
     victim.draining = False  # its container was restarted meanwhile, and forgot
     victim.report()
     start_operator()
-    eventually(lambda: victim.draining, "the drain to be asked for again", 40)
+    eventually(lambda: victim.draining, "the drain to be asked for again")
     victim.sessions = 0
     eventually(lambda: len(world.items("Pod")) == 2, "the pod to go")
     assert victim.name not in {item["metadata"]["name"] for item in world.items("Pod")}

@@ -75,7 +75,7 @@ def carried_out(world: Any, eventually: Eventually, name: str) -> None:
         observed = (live.get("status") or {}).get("observedGeneration", 0)
         return bool(observed == live["metadata"]["generation"] and world.get("Deployment", name))
 
-    eventually(done, f"{name} to be carried out", 90)
+    eventually(done, f"{name} to be carried out")
     reasons = {item["type"]: item["reason"] for item in world.status(name)["conditions"]}
     assert reasons["Ready"] != "ApplyFailed", world.condition("Ready", name)
     assert "Stalled" not in reasons, world.condition("Stalled", name)

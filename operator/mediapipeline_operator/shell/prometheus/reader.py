@@ -59,7 +59,8 @@ class PrometheusReader:
         async with self._lock:
             answers, own_answers = await asyncio.gather(self._answers(queries), self._own.answers(own))
         taken = datetime.now(UTC)
-        found = interpret(pipelines, answers)
+        # In a thread: with thousands of pipelines it takes a second, in which the Lease has to be renewed.
+        found = await asyncio.to_thread(interpret, pipelines, answers)
         found |= {key: with_own_query(found[key], answer) for key, answer in own_answers.items()}
         return {key: replace(signals, taken=taken) for key, signals in found.items()}
 
@@ -175,6 +176,9 @@ def to_samples(result: Any) -> list[Sample]:
     if not isinstance(result, list):
         raise QueryRefusedError("the answer is no instant vector")
     try:
-        return [Sample(dict(item["metric"]), float(item["value"][1])) for item in result]
+        samples = [Sample(item["metric"], float(item["value"][1])) for item in result]
+        if not all(isinstance(sample.labels, dict) for sample in samples):
+            raise TypeError("labels are no object")
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise QueryRefusedError(f"the answer is no instant vector: {type(error).__name__}") from error
+    return samples

@@ -1,6 +1,7 @@
 """What holds for every input of one tick, however odd."""
 
 import json
+import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -242,7 +243,13 @@ def never_down_when_the_prediction_says_breach(spec, workload, outcome):
     decision = outcome.decision
     if decision.action is DecisionAction.DOWN and decision.reason in (Reason.LATENCY_LOW, Reason.NO_TRAFFIC):
         target = spec.autoscaling.sessions.target_utilization_percent / 100
-        assert decision.prediction is None or decision.prediction.utilization <= max(target - 0.1, target / 2) + 1e-9
+        sessions, prediction = outcome.log["sessions"], decision.prediction
+        assert prediction is not None
+        places = prediction.replicas * outcome.log["capacity_per_replica"]
+        by_chance = math.ceil(2 * math.sqrt(sessions) - 1e-9)
+        assert sessions + by_chance <= target * places + 1e-9
+        assert prediction.utilization >= sessions / places
+        assert prediction.device_busy is None or prediction.device_busy <= 0.8
 
 
 def every_outcome_is_explained_and_fits_into_a_status(spec, workload, outcome):

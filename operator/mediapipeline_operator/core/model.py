@@ -176,6 +176,7 @@ class Findings:
     waiting: tuple[ChildRef, ...] = ()  # children of a deleted predecessor, or being deleted
     failed: Mapping[ChildRef, str] = field(default_factory=dict)  # writes that the API server rejected
     queued: bool = False  # the operator's own template is newer, and waits for its turn to roll out
+    held: tuple[ChildRef, ...] = ()  # children that are not as they should be, while the pipeline is paused
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,18 @@ class Outside:
     clock: Clock
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """pipelines: those looked after; queue_depth: those that wait for a worker; slowest_seconds: the longest that one
+    has waited or been worked on; since_tick_seconds: since scaling looked at all of them, None before the first time.
+    """
+
+    pipelines: int
+    queue_depth: int
+    slowest_seconds: float
+    since_tick_seconds: float | None
+
+
 class Term:
     """One term of leadership."""
 
@@ -107,9 +119,10 @@ class Term:
         for pipeline in self._pipelines.readable():
             self._queue.add(pipeline.key)
 
-    def stuck_seconds(self) -> float:
-        """How long the slowest pass has been under way."""
-        return self._queue.stuck_seconds()
+    def progress(self) -> Progress:
+        """How its work moves on."""
+        since = self._scaler.since_tick_seconds()
+        return Progress(len(self._pipelines), self._queue.depth, self._queue.stuck_seconds(), since)
 
     def _tools(self) -> Tools:
         outside = self._outside

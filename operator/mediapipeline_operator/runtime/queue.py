@@ -85,6 +85,11 @@ class WorkQueue:
         self._turns[key] = turn
         self._ready.put_nowait((turn, key))
 
+    @property
+    def depth(self) -> int:
+        """Keys that are due and wait for a worker."""
+        return len(self._queued)
+
     def stuck_seconds(self) -> float:
         """For how long the longest pass has been running, or a due key has been waiting."""
         now = self._clock.monotonic()

@@ -29,6 +29,7 @@ from mediapipeline_operator.runtime.queue import PassIncompleteError
 from mediapipeline_operator.runtime.rollouts import RolloutTurns
 from mediapipeline_operator.shell.clock import Clock
 from mediapipeline_operator.shell.cluster.errors import ClusterError, ConflictError, NotFoundError, NotLeaderError
+from mediapipeline_operator.shell.cluster.kinds import PIPELINE
 from mediapipeline_operator.shell.cluster.writer import Writer
 from mediapipeline_operator.shell.events import EventAbout, EventPoster
 
@@ -104,11 +105,19 @@ class Reconciler:
             self._drop(pipeline.key, pipeline.uid, "nothing is created for it")
             return None
         done = await self._tools.executor.execute(snapshot, wanted)
+        if done.stale and done.at is not None:
+            await self._look_again(pipeline.key, done.at)
         remembered.memory = _after(remembered.memory, wanted, done)
         await self._report(snapshot, wanted, done, remembered)
         if done.stale or done.failed:
             raise PassIncompleteError(done.stale or str(done.failed), done.retry_after_seconds)
         return wanted.requeue_after_seconds
+
+    async def _look_again(self, key: Key, ref: ChildRef) -> None:
+        if ref.kind != PIPELINE.name:
+            await self._tools.observer.look_again(key.namespace, ref)
+        elif (newer := await self._tools.observer.pipeline(key)) is not None:
+            self._tools.pipelines.put(newer)
 
     async def _observe_and_plan(self, pipeline: MediaPipeline, memory: Memory) -> tuple[Snapshot, Plan]:
         """Plans on what the caches know; looks closer where the plan would create something or needs a pod's own

@@ -24,7 +24,7 @@ def test_the_page_says_why_it_is_not_lower(make):
     text = page(status_of(make.fleet(3, sessions=5).run(130)[-1]))
     assert "media/studio" in text
     assert "data Fresh" in text
-    assert "2 replicas would be 94 % used (limit 60 %)" in text
+    assert "2 replicas would be 94 % used (limit 70 %)" in text
     assert "SessionsAfterRemoval" in text
     assert "FrameLatency" in text
     assert "20 ms" in text

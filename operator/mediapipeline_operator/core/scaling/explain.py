@@ -17,7 +17,7 @@ from mediapipeline_operator.core.scaling.law import Choice
 from mediapipeline_operator.core.scaling.model import Decision, HistoryEntry, Prediction, Proposal
 from mediapipeline_operator.core.scaling.reading import Reading
 from mediapipeline_operator.core.scaling.reasons import Blocker, DecisionAction, Limit, Reason
-from mediapipeline_operator.core.scaling.removal import utilization_ceiling
+from mediapipeline_operator.core.scaling.removal import at_most_used, chance_sessions
 from mediapipeline_operator.core.scaling.state import ScalingState, rfc3339
 from mediapipeline_operator.core.scaling.states import SESSIONS_KNOWN
 from mediapipeline_operator.core.scaling.votes import SignalReading
@@ -62,11 +62,19 @@ def _not_lower(reading: Reading, choice: Choice) -> str:
 
 def _blocker_text(reading: Reading, prediction: Prediction | None, blocker: Blocker) -> str:
     if blocker is Blocker.SESSIONS_AFTER_REMOVAL and prediction and prediction.utilization is not None:
-        used, limit = 100 * prediction.utilization, 100 * utilization_ceiling(reading)
-        return f"{prediction.replicas} replicas would be {used:.0f} % used (limit {limit:.0f} %)"
+        return _after_removal(reading, prediction)
     if blocker is Blocker.DEVICE_AFTER_REMOVAL and prediction and prediction.device_busy is not None:
         return f"{prediction.replicas} devices would be {100 * prediction.device_busy:.0f} % busy (limit 80 %)"
     return BLOCKER_TEXTS.get(blocker, blocker.value)
+
+
+def _after_removal(reading: Reading, prediction: Prediction) -> str:
+    """What n - 1 would carry, with and without what chance may add."""
+    target = reading.situation.spec.autoscaling.sessions.target_utilization_percent
+    used, most = 100 * (prediction.utilization or 0.0), 100 * (at_most_used(reading, prediction) or 0.0)
+    few = "replica" if prediction.replicas == 1 else "replicas"
+    chance = "" if used > target else f", {most:.0f} % with the {chance_sessions(reading)} that chance may add"
+    return f"{prediction.replicas} {few} would be {used:.0f} % used{chance} (limit {target} %)"
 
 
 BLOCKER_TEXTS = {

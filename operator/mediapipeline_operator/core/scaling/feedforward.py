@@ -19,9 +19,14 @@ def expected_arrivals(situation: Situation, sessions: int) -> int:
     root of the count. Without this, 40 steady sessions "grew" by 4 every few minutes, and the fleet moved with it.
     """
     grown = GROWTH_SECONDS * (situation.signals.sessions_growth_per_second or 0.0)
-    beyond_chance = max(0.0, grown - math.sqrt(max(0, sessions)))
+    beyond_chance = max(0.0, grown - straying(sessions))
     horizon = situation.usual_startup_seconds + REACTION_SECONDS
     return math.ceil(beyond_chance / GROWTH_SECONDS * horizon - 1e-9)
+
+
+def straying(sessions: int) -> float:
+    """One standard deviation of a count of independent sessions: its square root."""
+    return math.sqrt(max(0, sessions))
 
 
 def needed_replicas(sessions: int, capacity: int, target_percent: int) -> int:

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autoscaling.runs import Result, half_interval, mean
+from autoscaling.job import Result
+from autoscaling.runs import half_interval, mean
 from rich.console import Console
 from rich.table import Table
 

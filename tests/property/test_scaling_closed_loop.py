@@ -249,7 +249,7 @@ def test_prometheus_down_at_the_peak_keeps_everything():
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 70), st.sampled_from(["SLO", "Threshold"]))
 def test_a_restart_that_loses_the_status_is_only_ever_later_down(restart, policy):
-    """Two worlds with the same story. In one the status is lost before the tick `restart`: a new operator knows nothing.
+    """Two worlds with the same story. In one the status is lost before tick `restart`: the operator knows nothing.
 
     Until both have started the same drain it has never fewer serving replicas than the other.
     """

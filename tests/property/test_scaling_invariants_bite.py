@@ -8,10 +8,10 @@ from datetime import timedelta
 import pytest
 from hypothesis import HealthCheck, find, settings
 from hypothesis import strategies as st
-from property import test_scaling_invariants as invariants
 
 from mediapipeline_operator.core.scaling import DataState, ScalingState, drain, feedforward, law, limits, removal
 from mediapipeline_operator.core.scaling.situation import Situation
+from property import test_scaling_invariants as invariants
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
 SINGLE = (invariants.specs(), invariants.workloads(), invariants.measurements(), invariants.states())
@@ -33,7 +33,9 @@ def every_state_may_lower(patch):
 
 def a_drain_marks_everybody(patch):
     start = drain.start
-    patch.setattr(drain, "start", lambda situation, pod: tuple(a for p in situation.unmarked for a in start(situation, p)))
+    patch.setattr(
+        drain, "start", lambda situation, pod: tuple(a for p in situation.unmarked for a in start(situation, p))
+    )
 
 
 def forgets_its_timers(patch):

@@ -21,6 +21,7 @@ from mediapipeline_operator.core.scaling.state import ScalingState, rfc3339
 from mediapipeline_operator.core.scaling.states import SESSIONS_KNOWN
 from mediapipeline_operator.core.scaling.votes import SignalReading
 
+
 def decision(reading: Reading, choice: Choice, entry: HistoryEntry) -> Decision:
     """The decision record."""
     return Decision(

@@ -53,7 +53,9 @@ def no_free_session(situation: Situation) -> Proposal | None:
     pods = situation.serving
     if situation.step_pending or not pods or not all(_is_full(situation, pod) for pod in pods):
         return None
-    return Proposal(Reason.NO_FREE_SESSION, situation.n + 1, f"all sessions of {counted(len(pods), 'replica')} are taken")
+    return Proposal(
+        Reason.NO_FREE_SESSION, situation.n + 1, f"all sessions of {counted(len(pods), 'replica')} are taken"
+    )
 
 
 def _is_full(situation: Situation, pod: PodFacts) -> bool:

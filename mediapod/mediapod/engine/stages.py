@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
 import numpy as np
@@ -73,10 +73,15 @@ def run_on_cpu(stages: Sequence[Stage], frame: I420Frame) -> I420Frame:
     """Run the CPU form of every stage in turn. Raises EffectError naming the stage that failed."""
     for stage in stages:
         try:
-            frame = stage.effect.cpu(frame)
+            frame = replace(stage.effect.cpu(frame), motion=frame.motion)
         except Exception as cause:  # an effect may fail in any way; the frame is lost, the session is not
             raise EffectError(stage.name, stage.effect.name, repr(cause)) from cause
     return frame
+
+
+def changes_nothing(stages: Sequence[Stage]) -> bool:
+    """Whether pictures leave these stages as they came."""
+    return all(stage.effect.is_identity for stage in stages)
 
 
 def grey_frame(width: int, height: int) -> I420Frame:

@@ -49,7 +49,7 @@ def status(snapshot: Snapshot, findings: Findings, outcome: Outcome | None, sett
 
 def _without_empty(value: Any) -> Any:
     """Left out, not empty: server-side apply turns an object whose last field goes away into null, which is invalid."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         parts = {key: _without_empty(item) for key, item in value.items()}
         return {key: item for key, item in parts.items() if item is not None and item not in ({}, [])}
     return [_without_empty(item) for item in value] if isinstance(value, list | tuple) else value
@@ -166,7 +166,7 @@ def _condition(item: Mapping[str, Any]) -> list[Any]:
 
 def _without_times(value: Any) -> Any:
     """The same without the times of measurements: a value that was measured again is the same value."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {key: _without_times(item) for key, item in value.items() if key not in _MEASURED_TIMES}
     if isinstance(value, list | tuple):
         return [_without_times(item) for item in value]

@@ -40,7 +40,8 @@ def decide(
     `now` is timezone-aware and is rounded up to whole seconds; `tick_seconds` is the usual time between two calls (more
     calls in between are harmless: every rule counts seconds, none counts calls). Never raises on odd measurements.
     """
-    situation = Situation(schedules.bounded(spec, stamp(now)), workload, signals, state, stamp(now), tick_seconds)
+    now = stamp(now)
+    situation = Situation(schedules.bounded(spec, now), workload, signals, state.not_after(now), now, tick_seconds)
     reading = read(situation)
     return _outcome(reading, _choice(reading))
 

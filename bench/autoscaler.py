@@ -13,9 +13,10 @@ from __future__ import annotations
 import argparse
 import os
 
+from autoscaling import picture
 from autoscaling.job import Job, Result
 from autoscaling.kept import Kept
-from autoscaling.report import FOLDER, losses, pareto, scenes, show, write
+from autoscaling.report import FOLDER, losses, pareto, rows, scenes, show, write
 from autoscaling.runs import BY_NAME, contestant, laws, play_all, tune, tuned_name
 from autoscaling.scenarios import WORLDS
 from rich.console import Console
@@ -42,9 +43,9 @@ def jobs(options: argparse.Namespace, chosen: dict[str, int]) -> dict[Job, str]:
     return {
         Job(world, scenario, law, seed, setting): shown
         for seed in range(options.seeds)
+        for law, setting, shown in entries
         for world in options.worlds.split(",")
         for scenario in options.only.split(",")
-        for law, setting, shown in entries
     }
 
 
@@ -66,6 +67,9 @@ def main() -> None:
         console.print(f"- {line}")
     path = write(results, settings, lost)
     charts = [pareto(results, world) for world in options.worlds.split(",")]
+    if picture.is_possible(rows(results)):
+        charts.append(FOLDER / "autoscaler.png")
+        picture.draw(rows(results), charts[-1])
     console.print(f"\n{len(named)} runs; {path.relative_to(FOLDER.parents[1])}, {', '.join(c.name for c in charts)}")
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from autoscaling.job import Job, Result
 
 ROOT = Path(__file__).parents[2]
-SOURCES = ("operator/mediapipeline_operator/core", "operator/mediapipeline_operator/api", "bench/autoscaling")
+SOURCES = ("operator/mediapipeline_operator/core", "operator/mediapipeline_operator/api")
+HERE = ("hours.py", "job.py", "runs.py", "scenarios.py")  # the rest only shows results
 
 
 class Kept(dict[Job, Result]):
@@ -34,9 +35,9 @@ class Kept(dict[Job, Result]):
 def digest(root: Path) -> str:
     """Of everything that a result depends on."""
     found = hashlib.sha256()
-    for source in SOURCES:
-        for path in sorted((root / source).rglob("*.py")):
-            found.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+    paths = [path for source in SOURCES for path in sorted((root / source).rglob("*.py"))]
+    for path in (*paths, *(Path(__file__).with_name(name) for name in HERE)):
+        found.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
     return found.hexdigest()[:12]
 
 

@@ -33,6 +33,10 @@ MEASURES = {
     "reversals": ("reversals within 10 minutes", "count"),
     "recovery_seconds": ("longest spell of trouble", "s"),
     "blind_downs": ("scale-downs without usable measurements", "count"),
+    "share_target": ("of that, above 1: the target utilisation", "x"),
+    "share_rounding": ("of that, above 1: whole replicas", "x"),
+    "share_kept": ("of that, above 1: serving replicas above those", "x"),
+    "share_leaving": ("of that, above 1: draining and terminating ones", "x"),
 }
 PROMISED = ("step", "ramp", "diurnal", "sawtooth")
 PROMISES = {"missed": 0.1, "rejected": 0.1, "ratio": 1.5}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def _header(found: Mapping[str, Any]) -> str:
     return f"{found['date']}, commit {found['commit'][:10]}; {note}. Tuned on other seeds: {tuned}."
 
 
-def _hours(scenes: Iterable[str], by_name: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _hours(scenes: Sequence[str], by_name: Mapping[str, Mapping[str, Any]]) -> list[str]:
     lines = [
         "### Where the hours of policy SLO go",
         "",

@@ -8,7 +8,7 @@ DEVICE ?= Simulated
 PYTEST := $(BIN)/python -m pytest -q
 FAST_TESTS := tests/unit tests/property tests/golden
 # Tests with processes wait more than they work, so more of them run at once than there are cores. A file stays with one
-# worker, which has a control plane of its own. Media, the browser and the live cluster have the machine for themselves.
+# worker, and each worker has a control plane. Media, the browser and the live cluster have the machine for themselves.
 SHARED_TESTS := tests/chart tests/e2e tests/faults
 ALONE_TESTS := tests/media tests/ui tests/e2e/test_live_pipeline.py
 WORKERS ?= 3
@@ -43,7 +43,7 @@ test: lint ## Everything: lint, unit, property, golden, chart, media, end to end
 	@tools/install-coturn
 	@$(BIN)/python -m devcluster cluster binaries $(PROGRAMS) >/dev/null
 	$(PYTEST) -n auto $(FAST_TESTS)
-	$(PYTEST) -n $(WORKERS) --dist loadfile --durations=10 $(SHARED_TESTS) --ignore tests/e2e/test_live_pipeline.py
+	$(PYTEST) -n $(WORKERS) --dist loadgroup --durations=10 $(SHARED_TESTS) --ignore tests/e2e/test_live_pipeline.py
 	$(PYTEST) --durations=10 $(ALONE_TESTS)
 
 test-fast: $(VENV)/test.stamp ## What needs no processes and no network: unit, property, golden

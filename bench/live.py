@@ -15,8 +15,11 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import httpx
 from live_cluster import (
     ENGINES,
     FRAMES_PER_SECOND,
@@ -75,40 +78,71 @@ def watch(
     """Looks at both once a second until the load is over; also the start-up seconds of all pods."""
     looks: dict[str, list[Look]] = {name: [] for name in ENGINES}
     ready: dict[str, float] = {}
+    told = 0
     while (now := time.time() - began) < seconds:
-        for name, one in look(cluster, now).items():
-            looks[name].append(one)
-        ready |= startups(cluster)
-        if len(looks[OURS]) % 30 == 1:
-            state = "; ".join(
-                f"{name}: {seen[-1].pods} replicas, {seen[-1].draining} draining" for name, seen in looks.items()
-            )
-            console.print(f"  {now:5.0f} s  {state}")
+        try:
+            for name, one in look(cluster, now).items():
+                looks[name].append(one)
+            ready = startups(cluster) | ready  # a pod that was drained and taken back is ready a second time
+        except httpx.HTTPError as error:  # the API server of a crowded machine: one look is missing
+            console.print(f"  {now:5.0f} s  {type(error).__name__}")
+        if now >= told and looks[OURS]:
+            told += 30
+            words = (f"{name}: {seen[-1].pods} replicas, {seen[-1].draining} draining" for name, seen in looks.items())
+            console.print(f"  {now:5.0f} s  {'; '.join(words)}")
         time.sleep(max(0.0, 1 - (time.time() - began - now)))
     return looks, ready
 
 
-def measure(
-    console: Console, cluster: LocalCluster, folder: Path, load: Load
-) -> tuple[dict[str, Twin], dict[str, float], float]:
-    """Plays the load on both; the twins, the start-ups and the busy share of the processors."""
+@dataclass(frozen=True)
+class Run:
+    """The twins after their load, the start-up seconds of all replicas by name, the busy share of the processors."""
+
+    twins: dict[str, Twin]
+    startups: dict[str, float]
+    busy: float
+
+
+def measure(console: Console, cluster: LocalCluster, folder: Path, load: Load) -> Run:
+    """Plays the load on both at once."""
     began, processor = time.time() + LEAD_SECONDS, Processor()
     with ExitStack() as stack:
-        clients = [
-            stack.enter_context(Clients(name, cluster.service_url(NAMESPACE, name), folder, load, began))
-            for name in ENGINES
-        ]
+        urls = {name: cluster.service_url(NAMESPACE, name) for name in ENGINES}
+        clients = [stack.enter_context(Clients(name, url, folder, load, began)) for name, url in urls.items()]
         time.sleep(max(0.0, began - time.time()))
         looks, ready = watch(console, cluster, began, load.duration_seconds)
         reports = {one.name: one.report() for one in clients}
     busy = processor.busy()
     time.sleep(SETTLE_SECONDS)
-    twins = {}
-    for name, report in reports.items():
-        wanted, served = sessions_over_time(report, load.duration_seconds)
-        missed = missed_over_time(cluster, name, began, began + load.duration_seconds)
-        twins[name] = Twin(looks[name], missed_share(cluster, name), missed, report, wanted, served)
-    return twins, ready, busy
+    twins = {name: twin_of(cluster, name, looks[name], found, load, began) for name, found in reports.items()}
+    return Run(twins, ready, busy)
+
+
+def twin_of(
+    cluster: LocalCluster, name: str, looks: list[Look], clients: dict[str, Any], load: Load, began: float
+) -> Twin:
+    """What one pipeline left in Prometheus and with its clients."""
+    wanted, served = sessions_over_time(clients, load.duration_seconds)
+    missed = missed_over_time(cluster, name, began, began + load.duration_seconds)
+    return Twin(looks, missed_share(cluster, name), missed, clients, wanted, served)
+
+
+def report(console: Console, run: Run, load: Load, minutes: float) -> int:
+    """Table, JSON and chart; the exit code."""
+    measured = {name: result_of(twin) for name, twin in run.twins.items()}
+    ready = sorted(run.startups.values())
+    simulated, replayed = replay(recorded(run.twins[OURS].clients, load), ready)
+    show(console, measured, simulated)
+    console.print(verdict(measured))
+    note = f"{minutes:g} minutes, {len(load.visits)} visits, one run; {DEVICE}; processors {run.busy:.0%} busy"
+    console.print(f"{len(ready)} replicas started in {ready[0]:.0f} to {ready[-1]:.0f} s; {note}")
+    if run.busy > CROWDED_SHARE:
+        console.print("[red]the machine was crowded: frames were late for want of a processor, not of replicas[/]")
+        note += "; CROWDED, not to be quoted"
+    path = write("live", rows(measured, simulated, note))
+    draw(run.twins, replayed, DEVICE)
+    console.print(f"{path}, {CHART}")
+    return 1 if measured[OURS].killed else 0
 
 
 def main() -> int:
@@ -123,23 +157,7 @@ def main() -> int:
     console.print(f"{len(load.visits)} visits in {options.minutes:g} minutes; {DEVICE}; logs in {folder}")
     with ExitStack() as stack:
         cluster = bring_up(stack, folder)
-        twins, ready, busy = measure(console, cluster, folder, load)
-    measured = {name: result_of(twin) for name, twin in twins.items()}
-    simulated, replayed = replay(recorded(twins[OURS].clients, load), sorted(ready.values()))
-    show(console, measured, simulated)
-    console.print(verdict(measured))
-    console.print(
-        f"start-up of {len(ready)} replicas: {min(ready.values()):.0f} to {max(ready.values()):.0f} s; "
-        f"processors {busy:.0%} busy"
-    )
-    note = f"{options.minutes:g} minutes, {len(load.visits)} visits, one run; {DEVICE}; processors {busy:.0%} busy"
-    if busy > CROWDED_SHARE:
-        console.print("[red]the machine was crowded: frames were late for want of a processor, not of replicas[/]")
-        note += "; CROWDED: not to be quoted"
-    path = write("live", rows(measured, simulated, note))
-    draw(twins, replayed, DEVICE)
-    console.print(f"{path}, {CHART}")
-    return 1 if measured[OURS].killed else 0
+        return report(console, measure(console, cluster, folder, load), load, options.minutes)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ class Result:
     rejected_session_minutes: float
     replica_hours: float
     killed: float
+    lost: float
     reversals: float
     ups: float
     downs: float
@@ -88,6 +89,7 @@ def of_score(score: Score) -> Result:
         rejected_session_minutes=score.rejected_session_minutes,
         replica_hours=score.replica_hours,
         killed=score.killed,
+        lost=0.0,  # nothing but scaling ends a session there
         reversals=score.reversals,
         ups=score.ups,
         downs=score.downs,

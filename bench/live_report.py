@@ -24,10 +24,13 @@ MEASURES = {
     "rejected_session_minutes": ("rejected session-minutes", "min", 1.0),
     "replica_hours": ("replica-hours", "h", 1.0),
     "killed": ("sessions killed by scaling", "sessions", 1.0),
+    "lost": ("sessions lost otherwise", "sessions", 1.0),
     "reversals": ("reversals within 10 minutes", "count", 1.0),
     "ups": ("scale-ups", "count", 1.0),
     "downs": ("scale-downs", "count", 1.0),
 }
+REMOVAL_SECONDS = 60.0  # a client notices silence late on a crowded machine
+LOOK_SECONDS = 2.0
 JUDGED = ("missed_share", "rejected_share", "rejected_session_minutes", "replica_hours", "killed", "reversals")
 
 
@@ -48,16 +51,25 @@ def result_of(twin: Twin) -> Result:
     absent = sum(one["absentSeconds"] for one in twin.clients["visits"])
     demand = sum(one["end"] - one["start"] for one in twin.clients["visits"])
     steps = _steps(twin.looks)
+    ends = [one["time"] - twin.clients["began"] for one in twin.clients["totals"]["endedByServer"]]
+    killed = sum(_is_after_a_removal(end, twin.looks) for end in ends)
     return Result(
         missed_share=twin.missed_share,
         rejected_share=absent / demand,
         rejected_session_minutes=absent / 60,
         replica_hours=_replica_seconds(twin.looks) / 3600,
-        killed=sum(one["killed"] for one in twin.clients["visits"]),
+        killed=killed,
+        lost=len(ends) - killed,
         reversals=steps.reversals,
         ups=steps.ups,
         downs=steps.downs,
     )
+
+
+def _is_after_a_removal(seconds: float, looks: Sequence[Look]) -> bool:
+    """Whether the number of replicas fell shortly before: only then may scaling have ended a session."""
+    near = [one.pods for one in looks if seconds - REMOVAL_SECONDS <= one.seconds <= seconds + LOOK_SECONDS]
+    return any(after < before for before, after in itertools.pairwise(near))
 
 
 def _replica_seconds(looks: Sequence[Look]) -> float:

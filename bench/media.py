@@ -27,6 +27,7 @@ from media_audio import AudioEcho, measure_audio
 from media_churn import churn, describe, settled
 from media_load import Sessions, Window, as_row_note, clip_of, sessions, worst
 from media_process import measure_process, picture_request, reference_request
+from media_processes import sessions_by_processes
 from media_report import row, show, write
 from media_servers import BGR24, BLUR, CLIENT_CORE, OURS, PLAIN_HTTP, STOCK, UNCHANGED, Server, serving
 
@@ -82,6 +83,7 @@ class Bench:
             ("sessions a core", self.capacity),
             ("effects", self.effects),
             *((f"80 % of the maximum {codec}", lambda codec=codec: self.busy(codec)) for codec in self.plan.codecs),
+            ("sessions by processes", self.processes),
             ("overload", self.overload),
             *((f"loss 1 in {every}", lambda every=every: self.loss(every)) for every in self.plan.losses),
             ("audio", self.audio),
@@ -198,6 +200,10 @@ class Bench:
         """A window that fails gets a second chance: neighbours of this machine must not decide."""
         window = await group.measure(self.plan.warm_up_seconds, self.plan.ramp_seconds)
         return window if window.passes else await group.measure(0.5, self.plan.ramp_seconds)
+
+    async def processes(self) -> None:
+        """One process against two media workers, on all cores."""
+        self.rows += await sessions_by_processes(self._twice)
 
     async def overload(self) -> None:
         """Half as many sessions again as the core carries, then half of what it carries."""

@@ -20,7 +20,7 @@ from typing import Any
 import scale_report
 from rich.console import Console
 from scale_cluster import PODS_EACH, pipeline
-from scale_phases import Phases
+from scale_phases import PHASES, Phases
 from scale_rig import Rig, rig_of
 from scale_subjects import Baseline, Ours
 
@@ -31,19 +31,21 @@ console = Console()
 
 async def measured(rig: Rig, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Both operators at the size that the cluster has: first all that is active, then both while all are paused."""
-    ours = Phases(rig, Ours, arguments.seconds, arguments.repeats)
-    peer = Phases(rig, Baseline, arguments.seconds, arguments.repeats)
-    chosen = {"the operator": ours} if arguments.no_peer else {"the operator": ours, "the baseline": peer}
-    if arguments.no_peer:
-        peer.found.missing(scale_report.MEASURES, "left out")
+    only = arguments.only.split(",")
+    ours = Phases(rig, Ours, arguments.seconds, arguments.repeats, only)
+    peer = Phases(rig, Baseline, arguments.seconds, arguments.repeats, only)
+    chosen = {"the operator": ours, "the baseline": peer}
+    for name in arguments.without.split(","):
+        chosen.pop(name, None)
     for name, phases in chosen.items():
         console.print(f"{rig.size} pipelines: measuring {name} ...")
         await phases.active()
-    await rig.cluster.change_all({"paused": True})
-    for name, phases in chosen.items():
-        console.print(f"{rig.size} pipelines: measuring {name} while all are paused ...")
-        await phases.idle()
-    await rig.cluster.change_all({"paused": False})
+    if "idle" in only:
+        await rig.cluster.change_all({"paused": True})
+        for name, phases in chosen.items():
+            console.print(f"{rig.size} pipelines: measuring {name} while all are paused ...")
+            await phases.idle()
+        await rig.cluster.change_all({"paused": False})
     return scale_report.rows(rig.size, ours.found, peer.found)
 
 
@@ -58,13 +60,17 @@ async def run(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any
             rig.prometheus.serve(rig.size, spec)
             found += await measured(rig, arguments)
             scale_report.write(found)
+            scale_report.show(found)
     return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", default="500,2000,5000", help="numbers of pipelines, growing")
-    parser.add_argument("--no-peer", action="store_true", help="leave the baseline out")
+    parser.add_argument("--without", default="", help='"the operator" or "the baseline" is left out')
+    parser.add_argument(
+        "--only", default=",".join(PHASES), help="phases; rows of others stay as an earlier run wrote them"
+    )
     parser.add_argument("--seconds", type=float, default=20.0, help="length of the phases with changes and without")
     parser.add_argument("--tick-seconds", type=float, default=10.0, help="time between two scaling ticks, for both")
     parser.add_argument("--repeats", type=int, default=2, help="restarts and failovers of the operator")
@@ -74,8 +80,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-operator-") as folder:
         found = asyncio.run(run(arguments, Path(folder)))
-    scale_report.show(found)
-    console.print(f"written: {scale_report.OUTPUT.relative_to(scale_report.ROOT)}")
+    console.print(f"{len(found)} rows written: {scale_report.OUTPUT.relative_to(scale_report.ROOT)}")
 
 
 if __name__ == "__main__":

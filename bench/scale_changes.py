@@ -22,15 +22,17 @@ _WATCH_SECONDS = 300.0
 
 
 class Changes:
-    """An annotation of the Service is changed in the specs of `count` pipelines; `taken` has the seconds of each that
-    has shown, from the API server's answer to the change until a watch of Services tells it.
+    """An annotation of the Service is changed in the specs of `count` pipelines, in each once.
+
+    `taken` has the seconds of each that has shown, from the API server's answer to the change until a watch of Services
+    tells it.
     """
 
     def __init__(self, rig: Rig, seconds: float) -> None:
         self._rig = rig
         self._run = uuid.uuid4().hex[:8]
         self._answered: dict[str, float] = {}
-        self.count = int(CHANGES_PER_SECOND * seconds)
+        self.count = min(rig.size, int(CHANGES_PER_SECOND * seconds))
         self.taken: list[float] = []
 
     @property
@@ -71,10 +73,7 @@ class Changes:
                 self.taken.append(max(0.0, loop.time() - self._answered.pop(stamp)))
 
     async def _make(self) -> None:
-        size = self._rig.size
-        order = random.Random(1).sample(range(size), k=size)
-        numbers = [order[index % size] for index in range(self.count)]  # a pipeline's changes are far apart
-        await _at_a_rate(self._change, numbers)
+        await _at_a_rate(self._change, random.Random(1).sample(range(self._rig.size), k=self.count))
 
     async def _change(self, index: int, number: int) -> None:
         loop, stamp = asyncio.get_running_loop(), f"{self._run}-{index}"

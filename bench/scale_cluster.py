@@ -1,4 +1,4 @@
-"""Thousands of MediaPipelines with all their children, written straight into an API server that has no node.
+"""Thousands of MediaPipelines with all their children in an API server that has no node.
 
 Children are exactly what the operator would apply (same manifests, same field manager), so that it finds them as it
 wants them. Deployments say that they are complete; each has two ready pods that exist only as objects.
@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from scale_clone import Etcd, Pattern, free_services, pattern
 
 from mediapipeline_operator.api.pipeline import MediaPipeline
 from mediapipeline_operator.core.resources import BuildSettings, desired
@@ -30,8 +32,9 @@ _MERGE = "application/merge-patch+json"
 class ScaleCluster:
     """Writes and changes the objects, as the administrator."""
 
-    def __init__(self, transport: Transport, settings: BuildSettings, namespace: str) -> None:
+    def __init__(self, transport: Transport, etcd: Etcd, settings: BuildSettings, namespace: str) -> None:
         self._transport = transport
+        self._etcd = etcd
         self._settings = settings
         self._writer = Writer(transport, lambda: True)
         self.namespace = namespace
@@ -43,10 +46,28 @@ class ScaleCluster:
         self.size = len(items)
 
     async def grow(self, size: int) -> None:
-        """Until there are `size` pipelines. The last of an earlier run that was interrupted may lack children."""
-        if size > self.size:
-            await for_each(range(max(0, self.size - PARALLEL), size), self._add)
+        """Until there are `size` pipelines: a few through the API server, the others as copies of one of them."""
+        number, copied = 0, None
+        while copied is None and self.size < size:
+            if number >= self.size:
+                await self._add(number)
+                self.size = number + 1
+            found = await pattern(self._etcd, self.namespace, name_of(number))
+            copied = found if found.services else None  # an address as long as the others
+            number += 1
+        if copied is not None and self.size < size:
+            await self._copy(copied, number - 1, size)
             self.size = size
+
+    async def _copy(self, copied: Pattern, original: int, size: int) -> None:
+        services = await free_services(self._etcd)
+
+        async def put(number: int) -> None:
+            addresses = {address.decode(): next(services) for address in copied.services}
+            pods = {_address(original, index): _address(number, index) for index in range(PODS_EACH)}
+            await self._etcd.put(copied.copy(name_of(number), addresses | pods))
+
+        await for_each(range(self.size, size), put)
 
     async def change(self, number: int, spec: Json) -> None:
         """Merges `spec` into a pipeline's spec."""
@@ -95,7 +116,7 @@ class ScaleCluster:
         await self._create(POD, body)
         since = (datetime.now(UTC) - timedelta(minutes=10)).strftime("%Y-%m-%dT%H:%M:%SZ")
         ready = {"type": "Ready", "status": "True", "lastTransitionTime": since}
-        address = f"10.{100 + index}.{number // 250}.{number % 250 + 1}"
+        address = _address(number, index)
         status = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "conditions": [ready]}
         path = POD.item(self.namespace, name, "status")
         await self._transport.request("PATCH", path, body={"status": status}, content_type=_MERGE)
@@ -109,6 +130,11 @@ def name_of(number: int) -> str:
 def pod_of(number: int, index: int) -> str:
     """Name of one of its pods."""
     return f"{name_of(number)}-{index}"
+
+
+def _address(number: int, index: int) -> str:
+    """Of a pod; all are equally long."""
+    return f"10.{100 + index}.{100 + number // 150}.{100 + number % 150}"
 
 
 def pipeline(name: str) -> Json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -20,6 +20,7 @@ TICK = ("tick", "batch", "tick_cpu", "queries")
 CHANGE = ("applied", "applied_median", "change_cpu")
 FAILOVER = ("failover", "failover_all", "graceful", "graceful_all")
 IDLE = ("idle",)
+PHASES = ("converge", "restart", "tick", "changes", "failover", "idle")
 _FAILURES = (TimeoutError, RuntimeError, ClusterError, aiohttp.ClientError, httpx.HTTPError, OSError, ExceptionGroup)
 _TICKS = 4
 _STANDBY_SECONDS = 120.0
@@ -29,8 +30,11 @@ _TAKEOVER_SECONDS = 180.0
 class Phases:
     """All phases of one operator at the size that the cluster has."""
 
-    def __init__(self, rig: Rig, kind: type[Ours] | type[Baseline], seconds: float, repeats: int) -> None:
+    def __init__(
+        self, rig: Rig, kind: type[Ours] | type[Baseline], seconds: float, repeats: int, only: Collection[str]
+    ) -> None:
         self._rig = rig
+        self._only = only
         self._kind = kind
         self._seconds = seconds
         self._repeats = repeats if kind is Ours else 1
@@ -44,8 +48,10 @@ class Phases:
     async def active(self) -> None:
         """Everything that is measured while pipelines are active."""
         async with self._reasons(MEASURES.keys() - set(IDLE)):
-            await self._converge()
-            await self._restarts()
+            if "converge" in self._only:
+                await self._converge()
+            if {"restart", "tick", "changes", "failover"} & set(self._only):
+                await self._restarts()
 
     async def idle(self) -> None:
         """CPU of one core in percent while every pipeline is paused, which somebody has done."""
@@ -84,12 +90,15 @@ class Phases:
                 await self._restart(subject)
         async with self._running(self._kind) as subject:
             await self._restart(subject)
-            async with self._reasons(TICK):
-                await (self._ticks(subject) if isinstance(subject, Ours) else self._timers(subject))
-            async with self._reasons(CHANGE):
-                await self._changes(subject)
-            async with self._reasons(FAILOVER):
-                await self._failovers(subject)
+            if "tick" in self._only:
+                async with self._reasons(TICK):
+                    await (self._ticks(subject) if isinstance(subject, Ours) else self._timers(subject))
+            if "changes" in self._only:
+                async with self._reasons(CHANGE):
+                    await self._changes(subject)
+            if "failover" in self._only:
+                async with self._reasons(FAILOVER):
+                    await self._failovers(subject)
 
     async def _all_handled(self, subject: Subject) -> float:
         """Returns the seconds until every pipeline had a pass. A TimeoutError says how many had."""

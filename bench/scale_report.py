@@ -64,7 +64,8 @@ class Found:
     reasons: dict[str, str] = field(default_factory=dict)
 
     def add(self, measured: Mapping[str, float]) -> None:
-        """One more repeat of some measures."""
+        """One more repeat of some measures, shown at once: a run takes an hour."""
+        print("  " + ", ".join(f"{name} {value:.3f}" for name, value in measured.items()), flush=True)
         for name, value in measured.items():
             self.values.setdefault(name, []).append(value)
 
@@ -115,16 +116,38 @@ def _notes(name: str, measure: Measure, ours: Found, peer: Found) -> Iterable[st
 
 
 def write(found: Sequence[Mapping[str, Any]]) -> Path:
-    """Writes the JSON; returns its path."""
+    """Writes the JSON; returns its path. What this run has not measured stays as an earlier run has left it."""
     commit = subprocess.run(("git", "rev-parse", "HEAD"), cwd=ROOT, capture_output=True, text=True, check=False)
     versions = {name: version(name) for name in ("kopf", "kubernetes", "aiohttp")}
     versions["python"] = platform.python_version()
     rig = {"cpu": _cpu(), "cores": os.cpu_count(), "versions": versions, "load": os.getloadavg(), "setup": RIG}
     date = datetime.now(UTC).isoformat(timespec="seconds")
-    content = {"benchmark": "operator", "date": date, "commit": commit.stdout.strip(), "rig": rig, "rows": found}
+    content = {
+        "benchmark": "operator",
+        "date": date,
+        "commit": commit.stdout.strip(),
+        "rig": rig,
+        "rows": _merged(found),
+    }
     OUTPUT.parent.mkdir(parents=True, exist_ok=True)
     OUTPUT.write_text(json.dumps(content, indent=1) + "\n")
     return OUTPUT
+
+
+def _merged(found: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    earlier = json.loads(OUTPUT.read_text())["rows"] if OUTPUT.exists() else []
+    known = {row["measure"]: row for row in earlier}
+    for row in found:
+        old = known.get(row["measure"])
+        if old is None or row["ours"] is not None or row["peers"][PEER] is not None:
+            known[row["measure"]] = row if old is None else _newer(old, row)
+    return list(known.values())
+
+
+def _newer(old: Mapping[str, Any], row: Mapping[str, Any]) -> Mapping[str, Any]:
+    if row["ours"] is None:
+        return {**row, **{name: old[name] for name in ("ours", "spread")}}
+    return row if row["peers"][PEER] is not None else {**row, "peers": old["peers"]}
 
 
 def _cpu() -> str:

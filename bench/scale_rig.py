@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import yaml
 from kubernetes.config import kube_config
+from scale_clone import Etcd
 from scale_cluster import ScaleCluster
 from scale_prometheus import FakePrometheus
 from scale_subjects import Place, S, Subject, until
@@ -120,9 +121,10 @@ async def _in_cluster(plane: ControlPlane, folder: Path, tick_seconds: float) ->
     trusted = ssl.create_default_context(cafile=plane.ca_file)
     async with (
         Transport(load_credentials(), request_timeout_seconds=60.0, user_agent="bench") as transport,
-        httpx.AsyncClient(base_url=plane.server_url, verify=trusted, headers=headers, timeout=30.0) as http,
+        httpx.AsyncClient(base_url=plane.server_url, verify=trusted, headers=headers, timeout=60.0) as http,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{plane.layout.ports['etcd-client']}", timeout=60.0) as etcd,
     ):
-        cluster = ScaleCluster(transport, load_settings([]).build(), NAMESPACE)
+        cluster = ScaleCluster(transport, Etcd(etcd), load_settings([]).build(), NAMESPACE)
         await cluster.count()
         yield Rig(cluster, transport, http, prometheus, place)
     await prometheus.close()

@@ -79,6 +79,11 @@ class LocalCluster:
         return self.control_plane.kubeconfig
 
     @property
+    def kubectl_program(self) -> Path:
+        """The kubectl that fits the control plane."""
+        return self._binaries["kubectl"]
+
+    @property
     def client(self) -> httpx.Client:
         """The API server, with the administrator's rights."""
         if self._client is None:
@@ -118,7 +123,7 @@ class LocalCluster:
 
     def kubectl(self, *arguments: str, stdin: str | None = None, timeout_seconds: float = 60) -> str:
         """Runs kubectl and returns its output. Raises ClusterError with kubectl's own message."""
-        command = [str(self._binaries["kubectl"]), f"--kubeconfig={self.kubeconfig}", *arguments]
+        command = [str(self.kubectl_program), f"--kubeconfig={self.kubeconfig}", *arguments]
         done = subprocess.run(
             command, input=stdin, capture_output=True, text=True, timeout=timeout_seconds, check=False
         )

@@ -163,6 +163,7 @@ class Mediapod:
             taken=taken,
             capacity=admission.capacity,
             open=admission.admits(taken, registry.missed_share),
+            unready=self._relay.unproven if self._relay is not None else "",
         )
 
     def _own_engine(self) -> Engine:

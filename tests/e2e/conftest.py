@@ -22,17 +22,14 @@ Kubectl = Callable[..., subprocess.CompletedProcess[str]]
 KUBECTL_TIMEOUT_SECONDS = 120
 API_SECONDS = 30
 WAIT_SECONDS = 90  # for what takes a second or two when nobody else wants the cores
-TEST_SECONDS = 300
 _binaries: pytest.StashKey[Mapping[str, Path] | BinaryError] = pytest.StashKey()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this folder is an end-to-end test, with time enough on a busy machine."""
+    """Everything in this folder is an end-to-end test."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.e2e)
-            if item.get_closest_marker("timeout") is None:
-                item.add_marker(pytest.mark.timeout(TEST_SECONDS))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -105,25 +105,27 @@ def run(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 def test_the_recorded_evening_is_replayed(run: Run, tmp_path: Path) -> None:
     chart = tmp_path / "chart.png"
-    output = run("--since", "60m", "--compare", "hpa,keda,min", "--plot", str(chart))
+    output = run("--since", "60m", "--compare", "hpa,keda", "--plot", str(chart))
     ran = re.search(r"what really ran: ([\d.]+) replica-hours", output)
     assert ran is not None
-    assert float(ran[1]) == pytest.approx(2 + 2 * 1260 / 3600, rel=0.03)  # two for an hour, two for 21 minutes
+    # two for an hour, two for 21 minutes; a recording has no staleness markers, so they count for the five minutes
+    # after which Prometheus takes no notice of a sample any more
+    assert float(ran[1]) == pytest.approx(2 + 2 * (1260 + 300) / 3600, rel=0.02)
     visits = re.search(r"last 60m: (\d+) sessions", output)
     assert visits is not None
     # 6 at the start, 18 at the rise, and 6 or 24 every 240 s for the rest: about 184 (Poisson)
     assert 130 <= int(visits[1]) <= 240
     rows = {line.split("  ")[0].strip("│ "): line for line in output.splitlines()}
-    assert {"ours SLO", "HPA p95", "KEDA default", "static min"} <= {name.strip() for name in rows}
+    assert {"ours SLO", "HPA p95", "KEDA default"} <= {name.strip() for name in rows}
     assert chart.read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_shorter_past_is_another_load(run: Run) -> None:
-    """The last 15 minutes are calm: nobody is refused even by the smallest fleet."""
-    output = run("--since", "15m", "--compare", "min")
+    """The last 12 minutes are calm: nobody is refused even by the smallest fleet."""
+    output = run("--since", "12m", "--compare", "min")
     ran = re.search(r"what really ran: ([\d.]+) replica-hours", output)
     assert ran is not None
-    assert float(ran[1]) == pytest.approx(0.5, rel=0.05)
+    assert float(ran[1]) == pytest.approx(0.4, rel=0.05)
     row = next(line for line in output.splitlines() if "static min" in line)
     missed, refused = (float(word) for word in re.findall(r"[\d.]+", row)[:2])
     assert (missed, refused) == (0.0, 0.0)

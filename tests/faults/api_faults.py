@@ -8,29 +8,35 @@ from typing import Any
 
 import httpx
 
-from faults.proxy import Act, Call, Event, Filter, answer, expired_event, late_answer, lost_answer, stale
-from faults.rig import OracleError, Rig, eventually
+from faults.acts import Act, answer, expired_event, late_answer, login_page, lost_answer, stale
+from faults.proxy import Call, Event, Filter, Matches, Record
+from faults.rig import REQUEST_SECONDS, OracleError, Rig, eventually
 
 Faulty = Callable[[Rig], AbstractContextManager[object]]
-CHILDREN = frozenset(
-    {"deployments", "services", "serviceaccounts", "networkpolicies", "ingresses", "poddisruptionbudgets"}
-)
+WriteFault = Callable[[Rig, Matches], AbstractContextManager[object]]
+RETRY_AFTER_SECONDS = 2
 
 
-def _mutates(call: Call) -> bool:
+def writes(call: Call) -> bool:
+    """Any write of the operator."""
     return call.mutates
+
+
+def writes_for(pipeline: str) -> Matches:
+    """The writes for one pipeline: its children are named after it."""
+    return lambda call: call.mutates and call.name.startswith(pipeline)
 
 
 def _anything(call: Call) -> bool:
     return True
 
 
-def _some_mutations(act: Act, times: int) -> Faulty:
-    """The next so many writes meet `act`."""
+def _some_writes(act: Act, times: int) -> WriteFault:
+    """The next so many of these writes meet `act`."""
 
     @contextmanager
-    def fault(rig: Rig) -> Iterator[None]:
-        with rig.operator.proxy.rule(_mutates, act, times=times) as rule:
+    def fault(rig: Rig, these: Matches) -> Iterator[None]:
+        with rig.operator.proxy.rule(these, act, times=times) as rule:
             yield
             eventually(lambda: rule.hits > 0, "the fault to strike", oracle="the suite itself")
             _until_quiet(lambda: rule.done)
@@ -58,24 +64,31 @@ def all_calls(act: Act, seconds: float) -> Faulty:
     return fault
 
 
-conflicts = _some_mutations(answer(409), 3)
-lost_answers = _some_mutations(lost_answer(), 4)
-late_answers = _some_mutations(late_answer(3.0), 1)
-
-
 @contextmanager
-def throttled(rig: Rig) -> Iterator[None]:
-    """429 with Retry-After 2; nobody may come back earlier for the same object."""
+def throttled(rig: Rig, these: Matches) -> Iterator[None]:
+    """429 with Retry-After; nobody may come back earlier for the same object."""
     proxy, start = rig.operator.proxy, len(rig.operator.proxy.calls)
-    with proxy.rule(_mutates, answer(429, retry_after_seconds=2), times=2) as rule:
+    with proxy.rule(these, answer(429, retry_after_seconds=RETRY_AFTER_SECONDS), times=2) as rule:
         yield
         eventually(lambda: rule.done, "the throttled writes", oracle="the suite itself")
-        time.sleep(2.5)
-    calls = [one for one in proxy.calls[start:] if one.call.mutates]
+        time.sleep(RETRY_AFTER_SECONDS + 0.5)
+    _retry_after_obeyed([one for one in proxy.calls[start:] if these(one.call)])
+
+
+def _retry_after_obeyed(calls: list[Record]) -> None:
+    least = RETRY_AFTER_SECONDS - 0.05
     for refused in (one for one in calls if one.status == 429):
-        early = [one for one in calls if one.call == refused.call and 0 < one.started - refused.ended < 1.95]
+        early = [one for one in calls if one.call == refused.call and 0 < one.started - refused.ended < least]
         if early:
-            raise OracleError("O7", f"{refused.call} was repeated within the 2 s of its Retry-After")
+            raise OracleError("O7", f"{refused.call} was repeated within the {least} s of its Retry-After")
+
+
+WRITE_FAULTS: dict[str, WriteFault] = {
+    "conflicts": _some_writes(answer(409), 3),
+    "throttled": throttled,
+    "lost_answers": _some_writes(lost_answer(), 4),
+    "late_answers": _some_writes(late_answer(REQUEST_SECONDS + 1.0), 1),
+}
 
 
 @contextmanager
@@ -165,16 +178,17 @@ def silent_streams(seconds: float) -> Faulty:
 @contextmanager
 def forbidden_kind(rig: Rig) -> Iterator[None]:
     """One kind is forbidden; everything else is looked after."""
-    proxy = rig.operator.proxy
-    with proxy.rule(lambda call: call.resource == "networkpolicies", answer(403, "no rights on networkpolicies")):
-        proxy.end_watches()
-        eventually(lambda: "403 no rights on networkpolicies" in rig.operator.text(), "the operator to see it")
+    operator = rig.operator
+    log_before = len(operator.text())
+    with operator.proxy.rule(lambda call: call.resource == "networkpolicies", answer(403, "no rights on policies")):
+        operator.proxy.end_watches()
+        eventually(lambda: "403 no rights on policies" in operator.text()[log_before:], "the operator to see it")
         yield
         time.sleep(4.0)
 
 
 @contextmanager
-def rotated_token(rig: Rig) -> Iterator[None]:
+def refused_token(rig: Rig) -> Iterator[None]:
     """Credentials are refused for a while."""
     proxy = rig.operator.proxy
     proxy.accepted_token = "the-next-one"
@@ -203,12 +217,13 @@ def _serves(rig: Rig) -> bool:
     return bool(response.status_code == 200)
 
 
-FAULTS: dict[str, Faulty] = {
-    "conflicts": conflicts,
-    "throttled": throttled,
+def _of_all(fault: WriteFault) -> Faulty:
+    return lambda rig: fault(rig, writes)
+
+
+FAULTS: dict[str, Faulty] = {name: _of_all(fault) for name, fault in WRITE_FAULTS.items()} | {
     "server_errors": all_calls(answer(500), 4.0),
-    "lost_answers": lost_answers,
-    "late_answers": late_answers,
+    "login_page": all_calls(login_page(), 4.0),
     "stale_reads": stale_reads,
     "dropped_events": dropped_events,
     "duplicated_events": duplicated_events,
@@ -217,7 +232,7 @@ FAULTS: dict[str, Faulty] = {
     "refused_watches": _expired(answer(410)),
     "silent_streams": silent_streams(4.0),
     "forbidden_kind": forbidden_kind,
-    "rotated_token": rotated_token,
+    "refused_token": refused_token,
     "etcd_restart": etcd_restart,
 }
 LONG_FAULTS: dict[str, Faulty] = {

@@ -16,8 +16,17 @@ from faults.rig import Rig
 
 CRD_FILE = Path(__file__).parents[2] / "crds" / "media.rtcscale.dev_mediapipelines.yaml"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-ESTABLISH_SECONDS = 30.0
+ESTABLISH_SECONDS = 60.0
+TEST_SECONDS = 400.0
+REQUEST_SECONDS = 30.0
 _binaries: pytest.StashKey[Mapping[str, Path] | BinaryError] = pytest.StashKey()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """On a busy machine the control plane, an operator and the reference run alone may take minutes."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TEST_SECONDS))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -48,6 +57,7 @@ def plane(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory)
         plane.stop_component("kube-scheduler")  # there is no node: it would say so of every pod, again and again
         for file in (CRD_FILE, crd_manifests("servicemonitors")):
             with plane.client() as api:
+                api.timeout = REQUEST_SECONDS
                 install_crd(api, file)
         yield plane
 
@@ -77,17 +87,23 @@ def crd() -> Callable[[httpx.Client], None]:
 
 
 @pytest.fixture
-def make_rig(plane: ControlPlane, tmp_path: Path) -> Iterator[Callable[..., Rig]]:
+def make_rig(plane: ControlPlane, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Rig]]:
     """`make_rig(mutant="", flags=())`: a namespace of the test's own, without an operator yet."""
     made: list[Rig] = []
 
     def make(mutant: str = "", flags: tuple[str, ...] = ()) -> Rig:
         made.append(Rig(plane, tmp_path, mutant=mutant, flags=flags))
+        made[-1].thorough = _is_thorough(request) and not mutant
         return made[-1].__enter__()
 
     yield make
     for rig in made:
         rig.__exit__(None, None, None)
+
+
+def _is_thorough(request: pytest.FixtureRequest) -> bool:
+    """What has time ends each scenario with a restart."""
+    return request.node.get_closest_marker("soak") is not None
 
 
 @pytest.fixture
@@ -97,14 +113,22 @@ def rig(make_rig: Callable[..., Rig]) -> Rig:
 
 
 @pytest.fixture(scope="session")
-def shared(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    """One operator for all scenarios that leave it running; each has a pipeline of its own."""
+def running(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """One operator for all scenarios that leave it running."""
     with Rig(plane, tmp_path_factory.mktemp("shared")) as rig:
         rig.start()
         yield rig
 
 
+@pytest.fixture
+def shared(running: Rig, reference: Reference, request: pytest.FixtureRequest) -> Rig:
+    """The running operator without what it has lived through before; each scenario has pipelines of its own."""
+    running.thorough = _is_thorough(request)
+    running.begin_anew()
+    return running
+
+
 @pytest.fixture(scope="session")
-def reference(shared: Rig) -> Reference:
+def reference(running: Rig) -> Reference:
     """What the life of a pipeline leads to without a fault."""
-    return reference_run(shared)
+    return reference_run(running)

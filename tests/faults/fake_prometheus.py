@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
-from faults.rig import Json, World
+from faults.world import Json, World
 from mediapipeline_operator.core.scaling.queries import Measure, gauge_queries
 
 CAPACITY = 8
@@ -21,7 +21,19 @@ _BY_TEXT = {
     "by (namespace, pipeline, pod, le)": Measure.POD_FRAMES,
     "by (namespace, pipeline, le)": Measure.FLEET_FRAMES,
 }
-MODES = ("down", "slow", "empty", "nan", "stale", "duplicate", "half", "reset", "silent_targets", "nonsense")
+MODES = (
+    "down", "slow", "flapping", "empty", "nan", "stale", "duplicate", "half", "reset", "silent_targets", "nonsense",
+    "one_refused",
+)  # fmt: skip
+_TOO_MUCH = {"status": "error", "errorType": "execution", "error": "query processing would load too many samples"}
+Answer = tuple[int, bytes] | None  # None: the connection is cut
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Says nothing of clients that did not wait for the answer."""
 
 
 class FakePrometheus:
@@ -30,9 +42,9 @@ class FakePrometheus:
     def __init__(self, world: World) -> None:
         self.mode = "well"
         self.sessions = 0
+        self._asked = 0
         self._world = world
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:
@@ -45,17 +57,32 @@ class FakePrometheus:
         self._server.shutdown()
         self._server.server_close()
 
+    def carry(self, sessions: int) -> None:
+        """From now on so many sessions are there."""
+        self.sessions = sessions
+
+    def works_with(self, sessions: int) -> None:
+        """Tells the truth, which is so many sessions."""
+        self.sessions = sessions
+        self.mode = "well"
+
+    def fails(self, mode: str) -> None:
+        """Tells something else than the truth, which is that nobody is there. A reset hides frames, not sessions."""
+        self.mode = mode
+        self.sessions = self.sessions if mode == "reset" else 0
+
     def _handler(self) -> type[BaseHTTPRequestHandler]:
-        answer: Callable[[str], bytes | None] = self._answer
+        answer: Callable[[str], Answer] = self._answer
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                body = answer(parse_qs(urlsplit(self.path).query).get("query", [""])[0])
-                if body is None:
+                found = answer(parse_qs(urlsplit(self.path).query).get("query", [""])[0])
+                if found is None:
                     self.close_connection = True
                     self.connection.close()
                     return
-                self.send_response(200)
+                status, body = found
+                self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -66,15 +93,18 @@ class FakePrometheus:
 
         return Handler
 
-    def _answer(self, promql: str) -> bytes | None:
-        if self.mode == "down":
+    def _answer(self, promql: str) -> Answer:
+        self._asked += 1
+        if self.mode == "down" or (self.mode == "flapping" and self._asked % 2):
             return None
         if self.mode == "slow":
             time.sleep(10.0)
         if self.mode == "nonsense":
-            return b"<html>a proxy's login page</html>"
+            return 200, b"<html>a proxy's login page</html>"
+        if self.mode == "one_refused" and _GAUGES.get(promql) is Measure.GAUGES:
+            return 422, json.dumps(_TOO_MUCH).encode()
         result = [] if self.mode == "empty" else list(self._samples(promql))
-        return json.dumps({"status": "success", "data": {"resultType": "vector", "result": result}}).encode()
+        return 200, json.dumps({"status": "success", "data": {"resultType": "vector", "result": result}}).encode()
 
     def _samples(self, promql: str) -> Iterator[Json]:
         measure = _GAUGES.get(promql) or next((what for text, what in _BY_TEXT.items() if text in promql), None)

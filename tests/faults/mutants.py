@@ -20,7 +20,7 @@ from mediapipeline_operator.core import plan as planning  # noqa: E402
 from mediapipeline_operator.core.scaling.model import SetReplicas  # noqa: E402
 from mediapipeline_operator.runtime import leading, observer, reconciler  # noqa: E402
 from mediapipeline_operator.shell import clock, lease  # noqa: E402
-from mediapipeline_operator.shell.cluster import informer, store, transport, writer  # noqa: E402
+from mediapipeline_operator.shell.cluster import credentials, informer, store, transport, writer  # noqa: E402
 
 
 def drift_ignored() -> None:
@@ -59,6 +59,22 @@ def status_versions_dropped() -> None:
         return await self._write("PATCH", path, {**kind, "metadata": meta, "status": status}, writer._APPLY, query)
 
     writer.Writer.apply_status = apply_status  # type: ignore[method-assign]
+
+
+def mark_versions_dropped() -> None:
+    """Marks on pods carry the uid alone."""
+    original = writer.Writer._write
+
+    async def unversioned(self: Any, method: str, path: str, body: Any, *rest: Any) -> Any:
+        meta = {key: value for key, value in body.get("metadata", {}).items() if key != "resourceVersion"}
+        return await original(self, method, path, {**body, "metadata": meta} if "/pods/" in path else body, *rest)
+
+    writer.Writer._write = unversioned  # type: ignore[method-assign]
+
+
+def token_kept() -> None:
+    """A refused token is shown again and again."""
+    credentials.Credentials.refused = lambda self: None  # type: ignore[method-assign]
 
 
 def tombstones_dropped() -> None:
@@ -200,6 +216,8 @@ MUTANTS: dict[str, Callable[[], None]] = {
         preconditions_dropped,
         versions_dropped,
         status_versions_dropped,
+        mark_versions_dropped,
+        token_kept,
         tombstones_dropped,
         fencing_dropped,
         retry_after_forgotten,

@@ -5,14 +5,20 @@ import re
 import time
 from collections import Counter
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from itertools import combinations
 from typing import Any
 
-from faults.rig import Json, Operator, OracleError, Rig, eventually
+from faults.rig import Operator, OracleError, Rig, eventually
+from faults.world import Json
 
 Counts = Mapping[tuple[str, str], tuple[int, int]]  # (resource, name) -> creates, deletes
 _VOLATILE = frozenset({"uid", "resourceVersion", "creationTimestamp", "generation", "time", "selfLink"})
 _OURS = frozenset({"mediapipeline-operator", "mediapipeline-status"})
 _SERVER_CHOSEN = frozenset({"clusterIP", "clusterIPs"})
+# Without Prometheus these change by themselves when the pipeline is a minute old.
+_UNMEASURED = (["True", "Late"], ["True", "Deciding"], ["False", "PrometheusNotConfigured"])
+_WARNED_AFTER_SECONDS = 60.0
 _LOG_TROUBLE = re.compile(r"Traceback|pass_failed|\bERROR\b|\bCRITICAL\b|never retrieved|child_differs_after_apply")
 
 
@@ -35,17 +41,40 @@ def difference(found: Any, wanted: Any, at: str = "") -> list[str]:
     return [] if found == wanted else [f"{at}: {str(found)[:200]} instead of {str(wanted)[:200]}"]
 
 
-def converges(rig: Rig, name: str, wanted: Json, seconds: float = 45.0) -> None:
+def converges(rig: Rig, name: str, wanted: Json) -> None:
     """O1, O7 and O12: the state becomes that of the fault-free run, and the status is of the newest generation.
 
     A `wanted` without a status compares the children alone.
     """
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + rig.patience_seconds
     ignored = {"status"} - wanted.keys()
     while differing := difference(_without(end_state(rig, name), ignored), wanted):
         if time.monotonic() > deadline:
-            raise OracleError("O1", f"after {seconds:g} s {name} differs: " + "; ".join(differing[:6]))
-        time.sleep(0.2)
+            raise OracleError("O1", f"after {rig.patience_seconds:g} s {name} differs: " + "; ".join(differing[:6]))
+        time.sleep(0.3)
+
+
+def status_is_good(rig: Rig, name: str) -> bool:
+    """Whether the pipeline is Ready in its newest generation, and scaling has said something."""
+    status = _masked_status(rig.world.get("MediaPipeline", name))
+    ready = (status.get("conditions") or {}).get("Ready", [""])[0] == "True"
+    return bool(ready and status["current"] and status["summary"])
+
+
+def settled(rig: Rig, seconds: float = 2.0, since: int | None = None) -> None:
+    """O3, O8, O9, O10 and O11, which hold whenever nothing is going on, whatever has been going on before.
+
+    `since`: from which write of the namespace on nothing may have been written, if not from now on.
+    """
+    if seconds or since is not None:
+        quiet(rig, seconds, since)
+    for name, (least, most) in rig.bounds.items():
+        replicas_within(rig, name, least, most)
+    for former, new in combinations(rig.operators, 2):
+        one_writer(former, new)
+    bystander_untouched(rig)
+    for operator in rig.operators:
+        clean_log(operator)
 
 
 def _without(state: Json, names: set[str]) -> Json:
@@ -73,14 +102,26 @@ def same_counts(rig: Rig, name: str, wanted: Counts) -> None:
         raise OracleError("O2", f"creates and deletes {dict(found)}, without the fault {dict(wanted)}")
 
 
-def quiet(rig: Rig, seconds: float = 2.0) -> None:
+def quiet(rig: Rig, seconds: float = 2.0, since: int | None = None) -> None:
     """O3: nothing is written, or tried to be written, while nothing changes. The first second is for late events."""
     time.sleep(1.0)
-    before = len(rig.writes())
+    _let_warnings_pass(rig, seconds)
+    before = len(rig.writes()) if since is None else since
     time.sleep(seconds)
     late = [f"{one.verb} {one.resource}/{one.subresource} {one.name}" for one in rig.writes(before)]
     if late:
         raise OracleError("O3", f"{len(late)} writes while nothing changed: {late[:5]}")
+
+
+def _let_warnings_pass(rig: Rig, seconds: float) -> None:
+    """A minute without measurements changes a condition: a write that has its reason."""
+    now = datetime.now(UTC)
+    for pipeline in rig.world.items("MediaPipeline"):
+        timers = ((pipeline.get("status") or {}).get("autoscaling") or {}).get("timers") or {}
+        since = datetime.fromisoformat(timers.get("unknownSince") or "1970-01-01T00:00:00Z")
+        left = _WARNED_AFTER_SECONDS - (now - since).total_seconds()
+        if -2.0 < left < seconds + 2.0:
+            time.sleep(left + 3.0)
 
 
 def replicas_within(rig: Rig, name: str, least: int, most: int) -> None:
@@ -109,13 +150,14 @@ def no_orphans(rig: Rig, name: str) -> None:
     eventually(lambda: not rig.world.children(name), left + name, 60, oracle="O9")
 
 
-def clean_log(operator: Operator, since: int = 0) -> None:
-    """O10: no exception, no error in the log, and the process lives."""
-    trouble = _LOG_TROUBLE.search(operator.text(), since)
+def clean_log(operator: Operator) -> None:
+    """O10: no exception and no error in the log since it was looked at last, and the process lives."""
+    text = operator.unread()
+    trouble = _LOG_TROUBLE.search(text)
     if trouble:
-        text = operator.text()[max(0, trouble.start() - 200) : trouble.end() + 600]
-        raise OracleError("O10", f"in the operator's log: {text}")
-    if not operator.alive():
+        around = text[max(0, trouble.start() - 200) : trouble.end() + 600]
+        raise OracleError("O10", f"in the operator's log: {around}")
+    if not (operator.ended or operator.alive()):
         raise OracleError("O10", f"the operator has ended: {operator.text()[-500:]}")
 
 
@@ -145,7 +187,8 @@ def _masked_status(pipeline: Json | None) -> Json:
     if pipeline is None:
         return {}
     status = pipeline.get("status") or {}
-    conditions = {item["type"]: [item["status"], item["reason"]] for item in status.get("conditions") or ()}
+    pairs = ((item["type"], [item["status"], item["reason"]]) for item in status.get("conditions") or ())
+    conditions = {kind: "unmeasured" if pair in _UNMEASURED else pair for kind, pair in pairs}
     plain = ("selector", "image", "replicas", "readyReplicas", "updatedReplicas", "desiredReplicas")
     seen = {item["observedGeneration"] for item in status.get("conditions") or ()} | {status.get("observedGeneration")}
     return {

@@ -8,7 +8,7 @@ import json
 import ssl
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,8 @@ from typing import Any, Self
 
 import aiohttp
 from aiohttp import web
+
+from faults.acts import Act, answer
 
 Json = dict[str, Any]
 _HOP_HEADERS = ("Content-Type", "Retry-After", "Audit-Id", "Warning")
@@ -73,23 +75,6 @@ class Record:
     arrived: float  # when the API server answered; 0 if not asked
 
 
-class Gate:
-    """Holds requests until it is opened."""
-
-    def __init__(self) -> None:
-        self.arrived = threading.Event()
-        self._open = threading.Event()
-
-    def open(self) -> None:
-        self._open.set()
-
-    async def passed(self, limit_seconds: float = 60.0) -> None:
-        self.arrived.set()
-        deadline = time.monotonic() + limit_seconds
-        while not self._open.is_set() and time.monotonic() < deadline:  # noqa: ASYNC110  opened from another thread
-            await asyncio.sleep(0.01)
-
-
 class Exchange:
     """A request on its way."""
 
@@ -114,7 +99,6 @@ class Exchange:
         return web.Response(status=_NO_ANSWER)
 
 
-Act = Callable[[Exchange], Awaitable[web.StreamResponse]]
 Matches = Callable[[Call], bool]
 Event = dict[str, Any]
 Filter = Callable[[Call, Event], list[Event]]
@@ -141,94 +125,8 @@ class Rule:
         return self.times is not None and self.hits >= self.skip + self.times
 
 
-def answer(status: int, message: str = "injected", retry_after_seconds: int | None = None) -> Act:
-    """An error answer in the API server's place."""
-    headers = {} if retry_after_seconds is None else {"Retry-After": str(retry_after_seconds)}
-    reason = {401: "Unauthorized", 403: "Forbidden", 409: "Conflict", 410: "Expired", 429: "TooManyRequests"}
-    body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": status, "message": message}
-
-    async def act(exchange: Exchange) -> web.StreamResponse:
-        return web.json_response(
-            {**body, "reason": reason.get(status, "InternalError")}, status=status, headers=headers
-        )
-
-    return act
-
-
-def expired_event() -> Act:
-    """A watch that says at once that its resourceVersion is too old, as the API server does."""
-    status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Expired", "code": 410}
-    line = json.dumps({"type": "ERROR", "object": {**status, "message": "too old resource version"}}) + "\n"
-
-    async def act(exchange: Exchange) -> web.StreamResponse:
-        return web.Response(text=line, content_type="application/json")
-
-    return act
-
-
-def lost_answer() -> Act:
-    """The request is carried out; the connection breaks before the answer."""
-
-    async def act(exchange: Exchange) -> web.StreamResponse:
-        await exchange.forward()
-        return exchange.hang_up()
-
-    return act
-
-
-def late_answer(seconds: float) -> Act:
-    """The request is carried out; the answer comes when nobody waits for it any more."""
-
-    async def act(exchange: Exchange) -> web.StreamResponse:
-        found = await exchange.forward()
-        await asyncio.sleep(seconds)
-        return found
-
-    return act
-
-
-def held(gate: Gate) -> Act:
-    """The request reaches the API server only when the gate opens, whether its sender still waits or not."""
-
-    async def act(exchange: Exchange) -> web.StreamResponse:
-        await gate.passed()
-        return await exchange.forward()
-
-    return act
-
-
-def then(callback: Callable[[], None]) -> Act:
-    """The request is carried out, `callback` runs, nobody gets an answer."""
-
-    async def act(exchange: Exchange) -> web.StreamResponse:
-        await exchange.forward()
-        callback()
-        return exchange.hang_up()
-
-    return act
-
-
-def stale(version: str) -> Act:
-    """Reads show the cluster as it was at a resource version."""
-
-    async def act(exchange: Exchange) -> web.StreamResponse:
-        name = exchange.call.name
-        if name:
-            exchange.path = exchange.path.removesuffix(f"/{name}")
-            exchange.query = {"fieldSelector": f"metadata.name={name}"}
-        if not exchange.query.get("continue"):
-            exchange.query |= {"resourceVersion": version, "resourceVersionMatch": "Exact"}
-        found = await exchange.forward()
-        if not name or not isinstance(found, web.Response) or found.status != 200:
-            return found
-        items = json.loads(found.body).get("items")  # type: ignore[arg-type]
-        return web.json_response(items[0]) if items else await answer(404)(exchange)
-
-    return act
-
-
 class FaultProxy:
-    """Serves http://127.0.0.1:PORT for one operator; sends on with the administrator's token."""
+    """Serves http://127.0.0.1:PORT for one operator; sends on with the administrator's token, unless told otherwise."""
 
     def __init__(self, server_url: str, ca_file: Path, token: str, name: str) -> None:
         self.name = name
@@ -236,6 +134,7 @@ class FaultProxy:
         self.filters: list[Filter] = []
         self.calls: list[Record] = []
         self.accepted_token: str | None = None  # None: whatever the operator sends is believed
+        self.passes_tokens = False  # True: the operator is who it says, and not the administrator
         self.url = ""
         self._server_url = server_url
         self._ca_file = ca_file
@@ -345,8 +244,10 @@ class FaultProxy:
     async def forward(self, exchange: Exchange) -> web.StreamResponse:
         """The API server's answer; a watch is passed on line by line."""
         given = exchange.request.headers
-        headers = {name: given[name] for name in ("Content-Type", "Accept") if name in given}
-        headers |= {"Authorization": f"Bearer {self._token}", "Accept-Encoding": "identity"}
+        headers = {name: given[name] for name in ("Content-Type", "Accept", "Authorization") if name in given}
+        if not self.passes_tokens:
+            headers["Authorization"] = f"Bearer {self._token}"
+        headers["Accept-Encoding"] = "identity"
         headers["User-Agent"] = f"{given.get('User-Agent', '')} via/{self.name}"
         url, timeout = (
             self._server_url + exchange.path,

@@ -4,20 +4,25 @@ from collections.abc import Callable
 
 import pytest
 
-from faults import crash_faults
+from faults import crash_faults, leader_faults
 from faults.life import Reference
 from faults.rig import Rig
 
-WRITES = 24  # at most, of one pipeline's life: nine children, replicas, Ingress, and the status along the way
+WRITES = 30  # at most, of one pipeline's life: nine children, replicas, Ingress, and the status along the way
 
 
-@pytest.mark.timeout(300)
-def test_killed_after_each_write_from_the_first_to_the_last(rig: Rig, reference: Reference) -> None:
-    crash_faults.killed_after_each_write(rig, reference)
+def test_killed_again_and_again_with_three_writes_in_between(rig: Rig, reference: Reference) -> None:
+    crash_faults.killed_again_and_again(rig, reference, after=3)
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(900)
+def test_killed_after_each_write_from_the_first_to_the_last(rig: Rig, reference: Reference) -> None:
+    crash_faults.killed_again_and_again(rig, reference, after=1)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(2700)
 def test_killed_once_after_write_number_k_for_all_k(make_rig: Callable[..., Rig], reference: Reference) -> None:
     for number in range(1, WRITES + 1):
         if not crash_faults.killed_after_write(make_rig(), reference, number):
@@ -37,25 +42,31 @@ def test_a_graceful_restart_writes_nothing(rig: Rig, reference: Reference) -> No
     crash_faults.restarted(rig, reference)
 
 
+@pytest.mark.soak
 def test_a_sleeping_leader_wakes_up_and_writes_nothing(rig: Rig, reference: Reference) -> None:
-    crash_faults.sleeping_leader(rig, reference)
+    leader_faults.sleeping_leader(rig, reference)
 
 
 @pytest.mark.soak
-def test_two_operators_whose_clocks_differ_by_an_hour(rig: Rig, reference: Reference) -> None:
-    crash_faults.sleeping_leader(rig, reference, standby_runs="clock_ahead")
+def test_operators_whose_clocks_differ_by_an_hour_follow_each_other(rig: Rig, reference: Reference) -> None:
+    leader_faults.clocks_an_hour_apart(rig, reference)
 
 
 def test_a_late_write_of_a_former_leader_fails(rig: Rig, reference: Reference) -> None:
-    crash_faults.late_write(rig, reference)
+    leader_faults.late_write(rig, reference)
 
 
 @pytest.mark.soak
 def test_a_late_status_of_a_former_leader_fails(rig: Rig, reference: Reference) -> None:
-    crash_faults.late_status(rig, reference)
+    leader_faults.late_status(rig, reference)
+
+
+@pytest.mark.soak
+def test_a_late_mark_of_a_former_leader_fails(rig: Rig, reference: Reference) -> None:
+    leader_faults.late_mark(rig, reference)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
-def test_memory_files_and_threads_stay_flat(rig: Rig) -> None:
+def test_memory_files_threads_and_tasks_stay_flat(rig: Rig) -> None:
     crash_faults.churn(rig, rounds=6, pipelines=5)

@@ -12,6 +12,6 @@ def test_no_replica_is_removed_while_prometheus_tells_of_half_the_pods(rig: Rig)
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_no_replica_is_removed_for_any_trouble_of_prometheus(rig: Rig) -> None:
     prometheus_fails(rig, MODES)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from faults import crash_faults, metric_faults, world_faults
+from faults import crash_faults, leader_faults, metric_faults, token_faults, world_faults
 from faults.api_faults import FAULTS
 from faults.life import Reference, live, no_fault
 from faults.mutants import MUTANTS
@@ -19,7 +19,7 @@ RESULTS = Path(__file__).parents[2] / "build" / "fault-suite-mutants.jsonl"
 def _life(fault: str) -> Scenario:
     def scenario(rig: Rig, reference: Reference) -> None:
         rig.start()
-        live(rig, reference, FAULTS.get(fault, no_fault))
+        live(rig, reference, FAULTS.get(fault, no_fault), FAULTS.get(fault, no_fault))
 
     return scenario
 
@@ -44,10 +44,12 @@ CASES: dict[str, tuple[str, Scenario]] = {
     "drift_ignored": ("edited_by_hand", _world("edited_by_hand")),
     "drift_unchecked": ("no fault", _life("")),
     "preconditions_dropped": ("replaced_before_the_delete", _world("replaced_before_the_delete")),
-    "versions_dropped": ("late_write", crash_faults.late_write),
-    "status_versions_dropped": ("late_status", crash_faults.late_status),
+    "versions_dropped": ("late_write", leader_faults.late_write),
+    "status_versions_dropped": ("late_status", leader_faults.late_status),
+    "mark_versions_dropped": ("late_mark", leader_faults.late_mark),
+    "token_kept": ("rotated_token", token_faults.rotated_token),
     "tombstones_dropped": ("deleted_in_a_gap", _world("deleted_in_a_gap")),
-    "fencing_dropped": ("sleeping_leader", crash_faults.sleeping_leader),
+    "fencing_dropped": ("sleeping_leader", leader_faults.sleeping_leader),
     "retry_after_forgotten": ("throttled", _life("throttled")),
     "resync_dropped": ("dropped_events", _life("dropped_events")),
     "gives_up": ("server_errors", _life("server_errors")),

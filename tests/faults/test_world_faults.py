@@ -13,7 +13,7 @@ BOUNDED = ("edited_by_hand", "deleted_in_a_gap", "replaced_before_the_delete")
 
 
 def _bounded(name: str) -> object:
-    return name if name in BOUNDED else pytest.param(name, marks=[pytest.mark.soak, pytest.mark.timeout(300)])
+    return name if name in BOUNDED else pytest.param(name, marks=pytest.mark.soak)
 
 
 @pytest.mark.parametrize("scenario", [_bounded(name) for name in world_faults.SCENARIOS])
@@ -22,7 +22,6 @@ def test_a_pipeline_stands(scenario: str, shared: Rig, reference: Reference) -> 
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(300)
 def test_a_namespace_that_ends_is_left_in_peace(make_rig: Callable[..., Rig], reference: Reference) -> None:
     rig = make_rig(flags=("--lease-namespace=default", "--lease-name=faults-terminating"))
     rig.start()
@@ -30,7 +29,6 @@ def test_a_namespace_that_ends_is_left_in_peace(make_rig: Callable[..., Rig], re
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(400)
 def test_the_kind_is_removed_and_comes_back(
     rig: Rig, reference: Reference, crd: Callable[[httpx.Client], None]
 ) -> None:

@@ -1,29 +1,24 @@
 """What people, controllers and other software do to a pipeline's surroundings. Each is a whole scenario."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from faults.api_faults import expired_watches
-from faults.life import EDIT, LEAST, Reference, aftermath, create, edit, new_name
-from faults.oracles import clean_log, converges, no_orphans, quiet, same_counts
+from faults.life import EDIT, LEAST, Reference, aftermath, create, created, edit, new_name, restarted_without_a_write
+from faults.oracles import clean_log, converges, no_orphans, same_counts, settled
 from faults.proxy import Call, Event
-from faults.rig import OracleError, Rig, World, eventually
+from faults.rig import OracleError, Rig, eventually
+from faults.world import World
 
 INSTANCE = "app.kubernetes.io/instance"
 NOTE = "example.org/note"
 Scenario = Callable[[Rig, Reference], None]
 
 
-def _created(rig: Rig, reference: Reference) -> str:
-    name = new_name()
-    create(rig, name)
-    converges(rig, name, reference.created)
-    return name
-
-
 def edited_by_hand(rig: Rig, reference: Reference) -> None:
     """A field of ours is changed and one of theirs added on every child: ours comes back, theirs stays."""
-    name, log_before = _created(rig, reference), len(rig.operator.text())
+    name = created(rig, reference)
     children = [(item["kind"], item["metadata"]["name"]) for item in rig.world.children(name)]
     for child in children:
         change = {"metadata": {"labels": {INSTANCE: "somebody-else"}, "annotations": {NOTE: "kept"}}}
@@ -35,7 +30,7 @@ def edited_by_hand(rig: Rig, reference: Reference) -> None:
         rig.world.patch(*child, {"metadata": {"annotations": {NOTE: None}}}).raise_for_status()
     edit(rig, name)
     converges(rig, name, reference.edited)
-    aftermath(rig, name, reference, log_before)
+    aftermath(rig, reference, name)
 
 
 def _repaired(world: World, child: tuple[str, str], name: str) -> bool:
@@ -46,42 +41,32 @@ def _repaired(world: World, child: tuple[str, str], name: str) -> bool:
 
 def deleted_by_hand(rig: Rig, reference: Reference) -> None:
     """Every child is deleted: each comes back once."""
-    name, log_before = _created(rig, reference), len(rig.operator.text())
+    name = created(rig, reference)
     for item in rig.world.children(name):
         rig.world.delete(item["kind"], item["metadata"]["name"])
-    converges(rig, name, reference.created, 60)
+    converges(rig, name, reference.created)
     edit(rig, name)
     converges(rig, name, reference.edited)
     twice = {key: (2 * creates, deletes) for key, (creates, deletes) in reference.counts.items()}
     same_counts(rig, name, twice)
-    aftermath(rig, name, reference, log_before, counted=False)
+    aftermath(rig, reference, name, counted=False)
 
 
 def deleted_in_a_gap(rig: Rig, reference: Reference) -> None:
     """A child is deleted, and a pipeline, while watches are broken; these then end with 410."""
-    name, gone = _created(rig, reference), _created(rig, reference)
-    log_before = len(rig.operator.text())
+    name, lost = created(rig, reference), created(rig, reference)
     with expired_watches(rig):
         rig.world.delete("Service", f"{name}-pods")
-        rig.world.delete("MediaPipeline", gone)
-        no_orphans(rig, gone)
+        rig.world.delete("MediaPipeline", lost)
+        no_orphans(rig, lost)
     converges(rig, name, reference.created)
-    quiet(rig)
-    eventually(lambda: _pipelines_known(rig) == 1, "the deleted pipeline to be forgotten", 20, oracle="O9")
-    rig.world.delete("MediaPipeline", name)
-    no_orphans(rig, name)
-    clean_log(rig.operator, log_before)
-
-
-def _pipelines_known(rig: Rig) -> int:
-    text = rig.operator.page("/metrics")
-    line = next(line for line in text.splitlines() if line.startswith("mediapipeline_operator_pipelines "))
-    return int(float(line.split()[1]))
+    eventually(lambda: rig.operator.gauge("pipelines") == 1, "the deleted pipeline to be forgotten", oracle="O9")
+    aftermath(rig, reference, name, counted=False)
 
 
 def recreated(rig: Rig, reference: Reference) -> None:
     """A pipeline is deleted and made anew under its name, and the watch does not tell of the deletion."""
-    name, log_before = _created(rig, reference), len(rig.operator.text())
+    name = created(rig, reference)
 
     def no_deletions(call: Call, event: Event) -> list[Event]:
         return [] if call.kopf and event["type"] == "DELETED" else [event]
@@ -89,11 +74,8 @@ def recreated(rig: Rig, reference: Reference) -> None:
     with rig.operator.proxy.filter(no_deletions):
         rig.world.delete("MediaPipeline", name)
         create(rig, name)
-        converges(rig, name, reference.created, 90)
-    quiet(rig)
-    rig.world.delete("MediaPipeline", name)
-    no_orphans(rig, name)
-    clean_log(rig.operator, log_before)
+        converges(rig, name, reference.created)
+    aftermath(rig, reference, name, counted=False)
 
 
 def denied_by_quota(rig: Rig, reference: Reference) -> None:
@@ -102,15 +84,83 @@ def denied_by_quota(rig: Rig, reference: Reference) -> None:
     body = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": hard}}
     rig.world.create("ResourceQuota", body)
     eventually(lambda: _enforced(rig), "the quota to be enforced", oracle="the suite itself")
-    name, log_before = new_name(), len(rig.operator.text())
+    name = new_name()
     create(rig, name)
     eventually(lambda: rig.world.replicas(name) == LEAST, "the rest to be there")
     eventually(lambda: "exceeded quota" in str(rig.world.status(name).get("conditions")), "the reason", oracle="O7")
     rig.world.delete("ResourceQuota", "none")
-    converges(rig, name, reference.created, 90)
+    converges(rig, name, reference.created)
     edit(rig, name)
     converges(rig, name, reference.edited)
-    aftermath(rig, name, reference, log_before)
+    aftermath(rig, reference, name)
+
+
+def denied_by_policy(rig: Rig, reference: Reference) -> None:
+    """An admission policy refuses to let one child be made, later another one be changed: the condition says so in the
+    policy's words, everything else is there, running pods stay as they are, and it comes when it may.
+    """
+    name = new_name()
+    with policy(rig, "services", "!object.metadata.name.endsWith('-pods')", "no headless Services here"):
+        create(rig, name)
+        eventually(lambda: rig.world.replicas(name) == LEAST, "the rest to be there")
+        eventually(lambda: _said(rig, name, "no headless Services here"), "the reason", oracle="O7")
+    converges(rig, name, reference.created)
+    with policy(rig, "deployments", "object.spec.template == oldObject.spec.template", "no new templates here"):
+        version = rig.world.get("Deployment", name)["metadata"]["generation"]  # type: ignore[index]
+        edit(rig, name)
+        eventually(lambda: _said(rig, name, "no new templates here"), "the reason", oracle="O7")
+        eventually(lambda: rig.world.get("Ingress", name) is None, "the rest of the edit")
+        if rig.world.get("Deployment", name)["metadata"]["generation"] != version:  # type: ignore[index]
+            raise OracleError("O1", "a Deployment whose new template was refused has changed")
+    converges(rig, name, reference.edited)
+    aftermath(rig, reference, name)
+
+
+def _said(rig: Rig, name: str, words: str) -> bool:
+    return words in str(rig.world.status(name).get("conditions"))
+
+
+@contextmanager
+def policy(rig: Rig, resource: str, expression: str, message: str) -> Iterator[None]:
+    """A ValidatingAdmissionPolicy for one resource of this namespace; it holds when the block begins."""
+    group, operation = ("apps", "UPDATE") if resource == "deployments" else ("", "CREATE")
+    rule = {"apiGroups": [group], "apiVersions": ["v1"], "operations": [operation], "resources": [resource]}
+    name = f"{rig.namespace}-{resource}"
+    here = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": rig.namespace}}}
+    bodies = {
+        "validatingadmissionpolicies": {
+            "failurePolicy": "Fail",
+            "matchConstraints": {"resourceRules": [rule]},
+            "validations": [{"expression": expression, "message": message}],
+        },
+        "validatingadmissionpolicybindings": {
+            "policyName": name,
+            "validationActions": ["Deny"],
+            "matchResources": here,
+        },
+    }
+    root = "/apis/admissionregistration.k8s.io/v1"
+    for plural, spec in bodies.items():
+        body = {"metadata": {"name": name}, "spec": spec}
+        rig.world.api.post(f"{root}/{plural}", json=body).raise_for_status()
+    try:
+        eventually(lambda: _denied(rig, resource, message), "the policy to hold", oracle="the suite itself")
+        yield
+    finally:
+        for plural in bodies:
+            rig.world.api.delete(f"{root}/{plural}/{name}").raise_for_status()
+
+
+def _denied(rig: Rig, resource: str, message: str) -> bool:
+    """Tried without carrying it out."""
+    if resource == "services":
+        body = {"metadata": {"name": "probe-pods"}, "spec": {"ports": [{"port": 80}]}}
+        return message in rig.world.api.post(f"{rig.world.path('Service')}?dryRun=All", json=body).text
+    name = rig.world.items("Deployment")[0]["metadata"]["name"]
+    change = {"spec": {"template": {"metadata": {"annotations": {NOTE: "probe"}}}}}
+    headers = {"Content-Type": "application/merge-patch+json"}
+    path = f"{rig.world.path('Deployment', name)}?dryRun=All"
+    return message in rig.world.api.patch(path, json=change, headers=headers).text
 
 
 def _enforced(rig: Rig) -> bool:
@@ -120,20 +170,22 @@ def _enforced(rig: Rig) -> bool:
 
 def foreign_of_the_same_name(rig: Rig, reference: Reference) -> None:
     """An object of somebody else's has the name of a child: it stays as it is, the rest is made."""
-    name, log_before = new_name(), len(rig.operator.text())
+    name = new_name()
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "annotations": {NOTE: "mine"}}}
     version = rig.world.create("ServiceAccount", account)["metadata"]["resourceVersion"]
     create(rig, name)
-    eventually(lambda: rig.world.replicas(name) == LEAST, "the rest to be there")
+    eventually(lambda: rig.world.replicas(name) == LEAST, "the rest to be there", rig.patience_seconds)
     _unchanged(rig, "ServiceAccount", name, version)
-    eventually(lambda: "belongs" in (text := str(rig.world.status(name))) or "does not own" in text, "the reason")
-    quiet(rig)
+    eventually(lambda: "does not own it" in str(rig.world.status(name)), "the reason", rig.patience_seconds)
+    settled(rig)
+    if rig.thorough:
+        restarted_without_a_write(rig)
     _unchanged(rig, "ServiceAccount", name, version)
     rig.world.delete("MediaPipeline", name)
-    eventually(lambda: rig.world.get("Deployment", name) is None, "the children to go", 60, oracle="O9")
+    eventually(lambda: rig.world.get("Deployment", name) is None, "the children to go", oracle="O9")
     _unchanged(rig, "ServiceAccount", name, version)
     rig.world.delete("ServiceAccount", name)
-    clean_log(rig.operator, log_before)
+    settled(rig, seconds=0.0)
 
 
 def _unchanged(rig: Rig, kind: str, name: str, version: str) -> None:
@@ -144,7 +196,7 @@ def _unchanged(rig: Rig, kind: str, name: str, version: str) -> None:
 
 def replaced_before_the_delete(rig: Rig, reference: Reference) -> None:
     """While a delete is on its way, somebody puts an object of his own in the place of the child."""
-    name, log_before = _created(rig, reference), len(rig.operator.text())
+    name = created(rig, reference)
     with rig.holding(rig.operator, "ingresses", method="DELETE") as gate:
         rig.world.change(name, EDIT)
         eventually(gate.arrived.is_set, "the delete to be sent", oracle="the suite itself")
@@ -156,43 +208,46 @@ def replaced_before_the_delete(rig: Rig, reference: Reference) -> None:
     _unchanged(rig, "Ingress", name, version)
     rig.world.delete("Ingress", name)
     converges(rig, name, reference.edited)
-    rig.world.delete("MediaPipeline", name)
-    no_orphans(rig, name)
-    clean_log(rig.operator, log_before)
+    aftermath(rig, reference, name, counted=False)
 
 
 def namespace_terminating(rig: Rig, reference: Reference) -> None:
     """The namespace ends under a running operator: it stays quiet, and nothing is made in there any more."""
-    name = _created(rig, reference)
+    created(rig, reference)
     before = len(rig.writes())
     rig.world.api.delete(f"/api/v1/namespaces/{rig.namespace}").raise_for_status()
-    eventually(lambda: not rig.world.children(name), "the namespace to be emptied", 60, oracle="O9")
+    path = f"/api/v1/namespaces/{rig.namespace}"
+    eventually(lambda: rig.world.api.get(path).status_code == 404, "the namespace to go", oracle="O9")
     time.sleep(3.0)
-    late = [one for one in rig.writes(before) if one.code == 201 and one.resource != "events"]
-    if late:
-        raise OracleError("O9", f"created in an ending namespace: {[f'{one.resource} {one.name}' for one in late]}")
-    if len(rig.writes(before)) > 60:
-        raise OracleError("O3", f"{len(rig.writes(before))} attempts to write in an ending namespace")
+    late = rig.writes(before)
+    made = [f"{one.resource} {one.name}" for one in late if one.code == 201 and one.resource != "events"]
+    if made:
+        raise OracleError("O9", f"created in an ending namespace: {made}")
+    if len(late) > 60:
+        raise OracleError("O3", f"{len(late)} attempts to write in an ending namespace")
+    eventually(lambda: rig.operator.gauge("pipelines") == 0, "its pipelines to be forgotten", oracle="O9")
     clean_log(rig.operator)
 
 
 def crd_comes_and_goes(rig: Rig, reference: Reference, install: Callable[[], None]) -> None:
     """The MediaPipeline kind is removed, with all pipelines, and comes back."""
-    name = _created(rig, reference)
+    name = created(rig, reference)
     crd = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/mediapipelines.media.rtcscale.dev"
     rig.world.api.delete(crd).raise_for_status()
-    eventually(lambda: rig.world.api.get(crd).status_code == 404, "the CRD to go", 60, oracle="the suite itself")
+    eventually(lambda: rig.world.api.get(crd).status_code == 404, "the CRD to go", oracle="the suite itself")
     time.sleep(3.0)
+    before = len(rig.writes())
     install()
     again = new_name()
-    eventually(lambda: _creatable(rig, again), "the kind to be served", 60, oracle="the suite itself")
-    converges(rig, again, reference.created, 90)
-    quiet(rig)
-    rig.world.delete("MediaPipeline", again)
-    no_orphans(rig, again)
+    eventually(lambda: _creatable(rig, again), "the kind to be served", oracle="the suite itself")
+    converges(rig, again, reference.created)
+    if touched := {one.name for one in rig.writes(before) if one.name.startswith(name) and one.code < 300}:
+        raise OracleError("O9", f"written for a pipeline that is gone: {touched}")
+    edit(rig, again)
+    converges(rig, again, reference.edited)
     rig.plane.restart_component("kube-controller-manager")  # its garbage collector learns the new kind at once
     no_orphans(rig, name)
-    clean_log(rig.operator)
+    aftermath(rig, reference, again)
 
 
 def _creatable(rig: Rig, name: str) -> bool:
@@ -209,6 +264,7 @@ SCENARIOS: dict[str, Scenario] = {
     "deleted_in_a_gap": deleted_in_a_gap,
     "recreated": recreated,
     "denied_by_quota": denied_by_quota,
+    "denied_by_policy": denied_by_policy,
     "foreign_of_the_same_name": foreign_of_the_same_name,
     "replaced_before_the_delete": replaced_before_the_delete,
 }

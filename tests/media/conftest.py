@@ -92,7 +92,7 @@ class Client:
         self.pictures: list[av.VideoFrame] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._tap(transceiver)
-        self.session_id = ""
+        self.session_id = self.location = ""
 
     def _tap(self, transceiver) -> None:  # type: ignore[no-untyped-def]
         receiver, transport = transceiver.receiver, transceiver.sender.transport
@@ -142,7 +142,7 @@ class Client:
         """Take the answer, or fail the test."""
         assert response.status_code == 200, response.text
         answer = response.json()
-        self.session_id = answer["sessionId"]
+        self.session_id, self.location = answer["sessionId"], response.headers["location"]
         self.connection.on("track", self._consume)
         await self.connection.setRemoteDescription(RTCSessionDescription(answer["sdp"], answer["type"]))
 

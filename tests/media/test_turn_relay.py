@@ -1,8 +1,13 @@
 """Media mode Relay against a real coturn: the pod's only address is one that the TURN server lends."""
 
+import asyncio
+import json
+import os
 import re
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import asynccontextmanager
 
 import httpx
 import pytest
@@ -142,6 +147,61 @@ async def test_another_server_steps_in_for_a_dead_one_and_is_asked_first_from_th
         await client.connect()
         await client.wait_for(5)
     assert server.mediapod._relay._servers[0].uri == coturn.uri
+
+
+@asynccontextmanager
+async def two_workers(uri: str, secret: str):
+    """URLs of a pod of a front and two media workers."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "MEDIAPOD_BIND_ADDRESS": "127.0.0.1",
+        **dict.fromkeys(("MEDIAPOD_HTTP_PORT", "MEDIAPOD_ADMIN_PORT"), "0"),
+        "MEDIAPOD_DEVICE": "CPU",
+        "MEDIAPOD_WORKERS": "2",
+        "MEDIAPOD_RELAY": "true",
+        "MEDIAPOD_TURN_URIS": json.dumps([uri]),
+        "MEDIAPOD_TURN_SECRET": secret,
+    }
+    pipe = asyncio.subprocess.PIPE
+    running = await asyncio.create_subprocess_exec(sys.executable, "-m", "mediapod", env=environment, stdout=pipe)
+    try:
+        yield await asyncio.wait_for(_urls(running), 60)
+    finally:
+        running.kill()
+        await running.communicate()
+
+
+async def _urls(running: asyncio.subprocess.Process) -> tuple[str, str]:
+    while line := await running.stdout.readline():
+        entry = json.loads(line)
+        if entry["event"] == "mediapod ready":
+            return f"http://127.0.0.1:{entry['http_port']}", f"http://127.0.0.1:{entry['admin_port']}"
+    raise AssertionError("the process ended before it was ready")
+
+
+async def reasons(admin_url: str) -> list[str]:
+    """Why the pod is not ready, as soon as a worker has asked the TURN server."""
+    for _ in range(100):
+        found = (await get(f"{admin_url}/readyz")).json()["reasons"]
+        if not any("has lent an address yet" in one for one in found):
+            return found
+        await asyncio.sleep(0.1)
+    return found
+
+
+async def test_each_media_worker_of_a_pod_asks_the_server(coturn, connect_to):
+    async with two_workers(coturn.uri, SHARED_SECRET) as (url, admin_url):
+        assert await reasons(admin_url) == []
+        client = await connect_to(url)
+        await client.wait_for(5)
+        assert nominated(client.connection) == ("host", "relay")
+        assert (await get(f"{url}/webrtc/ice-servers")).json()["iceServers"][0]["urls"] == [coturn.uri]
+
+
+async def test_a_pod_of_several_processes_says_once_that_the_secret_is_wrong(coturn):
+    async with two_workers(coturn.uri, "south") as (_, admin_url):
+        (reason,) = await reasons(admin_url)
+        assert "MEDIAPOD_TURN_SECRET" in reason
 
 
 async def test_clients_of_a_pod_with_an_address_of_its_own_are_told_of_the_server_too(serve, coturn):

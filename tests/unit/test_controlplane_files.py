@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from devcluster.controlplane.addresses import FIRST_PORT, LAST_PORT, free_port, free_ports
-from devcluster.controlplane.audit import audit_policy, read_mutations
+from devcluster.controlplane.audit import MutationLog, audit_policy
 from devcluster.controlplane.components import (
     APISERVER,
     COMPONENTS,
@@ -141,9 +141,11 @@ def test_mutations_are_read_up_to_the_last_whole_line(tmp_path: Path) -> None:
         "responseStatus": {"code": 200},
         "requestObject": {"spec": {"replicas": 3}},
     }
-    log = tmp_path / "audit.log"
-    log.write_text(f'{json.dumps(event)}\n{{"verb": "create"}}\n{json.dumps(event)[:40]}')
-    (mutation,) = read_mutations(log)
+    file, line = tmp_path / "audit.log", json.dumps(event)
+    log = MutationLog(file)
+    assert log.read() == []
+    file.write_text(f'{line}\n{{"verb": "create"}}\n{line[:40]}')
+    (mutation,) = log.read()
     assert (mutation.verb, mutation.resource, mutation.subresource, mutation.name) == (
         "patch",
         "deployments",
@@ -152,7 +154,9 @@ def test_mutations_are_read_up_to_the_last_whole_line(tmp_path: Path) -> None:
     )
     assert mutation.time.isoformat() == "2026-01-02T03:04:05.678900+00:00"
     assert mutation.body == {"spec": {"replicas": 3}}
-    assert read_mutations(tmp_path / "absent.log") == []
+    with file.open("a") as out:
+        out.write(f"{line[40:]}\n")
+    assert log.read() == [mutation, mutation]
 
 
 def test_ports_are_free_different_and_below_the_ephemeral_range() -> None:

@@ -12,7 +12,7 @@ from mediapipeline_operator.core.resources import BuildSettings, desired
 from mediapod.settings import InvalidSettings, Settings, load_settings
 
 FACTS = PodFacts(
-    {"metadata": {"name": "p", "namespace": "media", "uid": "u"}, "spec": {}}, *["127.0.0.1"] * 2, "node", {}
+    {"metadata": {"name": "p", "namespace": "media", "uid": "u"}, "spec": {}}, "127.0.0.1", "127.0.0.1", "node", {}
 )
 URIS = ["turn:turn.example.com:3478?transport=udp", "turns:turn.example.com"]
 

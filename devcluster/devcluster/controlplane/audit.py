@@ -2,7 +2,7 @@
 
 import datetime
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,15 +44,28 @@ def audit_policy() -> str:
     return yaml.safe_dump(policy, sort_keys=False)
 
 
-def read_mutations(audit_log: Path) -> list[Mutation]:
-    """All mutations in the log, oldest first; a line that is still being written is left out."""
-    return list(_mutations(audit_log))
+class MutationLog:
+    """The audit log as mutations. Each line is parsed once, however often it is asked."""
+
+    def __init__(self, audit_log: Path) -> None:
+        self._audit_log = audit_log
+        self._read_bytes = 0
+        self._mutations: list[Mutation] = []
+
+    def read(self) -> list[Mutation]:
+        """All mutations so far, oldest first; a line that is still being written is left out."""
+        if self._audit_log.is_file():
+            with self._audit_log.open("rb") as log:
+                log.seek(self._read_bytes)
+                whole = log.read().rpartition(b"\n")[0]
+            if whole:
+                self._read_bytes += len(whole) + 1
+                self._mutations += _mutations(whole.split(b"\n"))
+        return list(self._mutations)
 
 
-def _mutations(audit_log: Path) -> Iterator[Mutation]:
-    if not audit_log.is_file():
-        return
-    for line in audit_log.read_bytes().split(b"\n")[:-1]:
+def _mutations(lines: Iterable[bytes]) -> Iterator[Mutation]:
+    for line in lines:
         event = json.loads(line)
         if "objectRef" in event:  # requests to paths without an object (a token review of ours) have none
             yield _mutation(event)

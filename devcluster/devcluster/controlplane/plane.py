@@ -12,7 +12,7 @@ from typing import Self
 import httpx
 
 from devcluster.controlplane.addresses import LOOPBACK, free_ports
-from devcluster.controlplane.audit import Mutation, audit_policy, read_mutations
+from devcluster.controlplane.audit import Mutation, MutationLog, audit_policy
 from devcluster.controlplane.bootstrap import default_account_exists, grant_view, may_list_pods
 from devcluster.controlplane.components import (
     APISERVER,
@@ -39,7 +39,7 @@ from devcluster.controlplane.processes import (
     stop_recorded,
 )
 
-START_TIMEOUT_SECONDS = 90.0
+START_TIMEOUT_SECONDS = 240.0  # 4 s on a free machine, minutes on a crowded one; a server that ended is seen at once
 START_ATTEMPTS = 3
 _POLL_SECONDS = 0.05
 _HOST_NAMES = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc")
@@ -85,6 +85,7 @@ class ControlPlane:
         self._users: dict[str, User] = {}
         self._children: dict[str, ChildProcess] = {}
         self._layout: Layout | None = None
+        self._mutations: MutationLog | None = None
         self._in_use_by_others = False
 
     def __enter__(self) -> Self:
@@ -191,7 +192,9 @@ class ControlPlane:
         """Every mutating request that was answered since the first start, oldest first; needs `audit=True`."""
         if not self._audit:
             raise ControlPlaneError("mutations() needs ControlPlane(audit=True)")
-        return read_mutations(self.layout.audit_log)
+        if self._mutations is None:
+            self._mutations = MutationLog(self.layout.audit_log)
+        return self._mutations.read()
 
     def _refuse_running(self) -> None:
         own = {child.record for child in self._children.values()}

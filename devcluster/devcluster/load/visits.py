@@ -166,7 +166,7 @@ class VisitRunner:
                     "offered": round(one.sessions[0].started_time - began, 2) if one.sessions else None,
                     "absentSeconds": round(one.absent_seconds(began), 2),
                     "killed": one.killed,
-                    "sessions": [_span(session, began) for session in one.sessions],
+                    "sessions": [_span(session, one.visit, began) for session in one.sessions],
                 }
                 for one in played
             ],
@@ -175,9 +175,12 @@ class VisitRunner:
         }
 
 
-def _span(session: SessionStatistics, began: float) -> list[float]:
-    """From when to when a session was connected, in seconds of the run; empty if it never was."""
+def _span(session: SessionStatistics, visit: Visit, began: float) -> list[float]:
+    """From when to when a session was connected, in seconds of the run; empty if it never was.
+
+    Without an end its closing hung: the user had left all the same.
+    """
     if session.connect_seconds is None:
         return []
-    ended = session.ended_time or time.time()
-    return [round(session.started_time + session.connect_seconds - began, 2), round(ended - began, 2)]
+    ended = visit.end if session.ended_time is None else min(visit.end, session.ended_time - began)
+    return [round(session.started_time + session.connect_seconds - began, 2), round(ended, 2)]

@@ -27,8 +27,9 @@ class DeviceServer:
             serving.add_done_callback(self._serving.discard)
 
     async def close(self) -> None:
-        """End all connections."""
+        """End all connections, and listen no longer."""
         for serving in self._serving:
             serving.cancel()
         if self._serving:
             await asyncio.wait(self._serving, timeout=1)
+        self._listening.close()

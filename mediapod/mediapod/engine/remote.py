@@ -34,10 +34,12 @@ MakeEngine = Callable[[], Engine]
 
 def hello_for(slots: int, pixels: int, stages: Sequence[StageSpec] | None = None) -> Hello:
     """What to ask for. slots: pictures under way at once; pixels: of the largest; stages: None for the pipeline's."""
-    wire = (
-        None if stages is None else [WireStage(name=s.name, effect=s.effect, parameters=s.parameters) for s in stages]
-    )  # type: ignore[arg-type]  # pydantic checks
+    wire = None if stages is None else [_on_the_wire(stage) for stage in stages]
     return Hello(slots=slots, slot_bytes=2 * pixels + 2, stages=wire, background=stages is not None)
+
+
+def _on_the_wire(stage: StageSpec) -> WireStage:
+    return WireStage.model_validate({"name": stage.name, "effect": stage.effect, "parameters": dict(stage.parameters)})
 
 
 class RemoteEngine:
@@ -52,6 +54,7 @@ class RemoteEngine:
         self._lease: Lease | None = None
         self._breaker = Breaker()
         self._fallback: Engine | None = None
+        self._falling_back = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -79,8 +82,7 @@ class RemoteEngine:
         try:
             processed = await lease.process(frame, deadline, max(0.0, deadline - now) + SILENT_SECONDS)
         except DeviceSilent as silent:
-            self._breaker.fail(time.monotonic())
-            self._on_fallback(FALLBACK_DEVICE_SILENT)
+            self._silent()
             raise DeadlineExceeded(str(silent)) from silent
         except DeviceGone:
             return await self._on_cpu(frame, deadline)
@@ -105,10 +107,7 @@ class RemoteEngine:
         while self._lease is not None:
             await self._lease.lost.wait()
             self._lease = None
-            self._on_fallback(FALLBACK_DEVICE_LOST)
-            log.warning("device process lost, frames go to the CPU", device=self.device)
-            if self._fallback is None:
-                self._spawn(self._prepare_fallback())
+            self._fall_back(FALLBACK_DEVICE_LOST)
             self._take(await self._lease_again())
             log.info("device process is back", device=self.device)
 
@@ -119,11 +118,30 @@ class RemoteEngine:
             except OSError:
                 await asyncio.sleep(RETRY_SECONDS)
 
+    def _silent(self) -> None:
+        """Counted once, however many frames were waiting."""
+        if self._breaker.state != "open":
+            self._fall_back(FALLBACK_DEVICE_SILENT)
+        self._breaker.fail(time.monotonic())
+
+    def _fall_back(self, reason: str) -> None:
+        self._on_fallback(reason)
+        log.warning("frames go to the CPU", reason=reason, device=self.device)
+        if not self._falling_back:
+            self._falling_back = True
+            self._spawn(self._prepare_fallback())
+
     async def _prepare_fallback(self) -> None:
-        with ThreadPoolExecutor(1, thread_name_prefix="mediapod-fallback") as once:
+        once = ThreadPoolExecutor(1, thread_name_prefix="mediapod-fallback")
+        try:
             engine = await asyncio.get_running_loop().run_in_executor(once, self._make_fallback)
-        await engine.start()
-        self._fallback = engine
+            await engine.start()
+            self._fallback = engine
+        except Exception as error:  # noqa: BLE001  a user's model may raise anything; the next loss is another try
+            log.error("the CPU cannot stand in for the device", error=str(error))  # noqa: TRY400  see above
+            self._falling_back = False
+        finally:
+            once.shutdown(wait=False)
 
     def _spawn(self, work: object) -> None:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)  # type: ignore[arg-type]

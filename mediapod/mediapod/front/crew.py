@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 import prometheus_client
 import structlog
@@ -44,8 +45,7 @@ class Crew:
         if self._settings.effective_device != "CPU":
             await self._start_device(frames)
         for share in self._shares:
-            command = self._worker_command(share, frames)
-            self._workers.append(self._supervise(lambda command=command: command, self._worker_lost))
+            self._workers.append(self._supervise(partial(self._worker_command, share, frames), self._worker_lost))
         for supervisor in self._workers:
             await _first_ready(supervisor)
 
@@ -102,7 +102,7 @@ class Crew:
 
     async def _start_device(self, frames: Listener) -> None:
         """Start the device process. When there is only the CPU, every worker had better use its own."""
-        supervisor = self._supervise(lambda: self._device_command(frames), self._device_lost)
+        supervisor = self._supervise(partial(self._device_command, frames), self._device_lost)
         self._device = supervisor
         await _first_ready(supervisor)
         if supervisor.member is None:
@@ -138,7 +138,8 @@ class Crew:
         self._metrics.process_lost("worker", loss)
         for _ in range(member.status.taken):
             self._metrics.session_ended(EndReason.WORKER_LOST)
-        log.error("sessions lost with their media worker", process=member.name, sessions=member.status.taken)
+        if member.status.taken:
+            log.error("sessions lost with their media worker", process=member.name, sessions=member.status.taken)
         self._keep(member)
 
     def _device_lost(self, member: Member, loss: Loss) -> None:

@@ -106,7 +106,8 @@ class Front:
         """See Condition."""
         draining = ["draining"] if self.desk.draining else []
         alone = ["no media worker is running"] if self._started and not self.crew.workers else []
-        return self.not_started() + self.not_alive() + draining + alone
+        unready = sorted({member.status.unready for member in self.crew.workers} - {""})
+        return self.not_started() + self.not_alive() + draining + alone + unready
 
     def device(self) -> DeviceReport:
         """See Condition."""

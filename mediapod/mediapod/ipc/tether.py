@@ -24,7 +24,9 @@ LOOK_SECONDS = 0.1  # a change is told this soon
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """One heartbeat. taken: sessions, pending ones counted; open: whether one more would be let in."""
+    """One heartbeat. taken: sessions, pending ones counted; open: whether one more would be let in; unready: why this
+    process could not serve a session at all, empty: it could.
+    """
 
     started: bool = False
     device: str = ""
@@ -32,6 +34,7 @@ class Status:
     taken: int = 0
     capacity: int = 0
     open: bool = False
+    unready: str = ""
 
     def encode(self) -> bytes:
         """As a message."""

@@ -100,7 +100,7 @@ class Relay:
         loop = asyncio.get_running_loop()
         kind = socket.SOCK_DGRAM if server.transport == "udp" else socket.SOCK_STREAM
         found = await loop.getaddrinfo(server.host, server.port, type=kind)
-        address = found[0][4][:2]
+        address = str(found[0][4][0]), int(found[0][4][1])
         if server.transport == "udp":
             return self._udp(loop, address, username, password)
         options: dict[str, Any] = {"ssl": True, "server_hostname": server.host} if server.tls else {}

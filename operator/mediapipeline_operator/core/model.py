@@ -199,6 +199,12 @@ class Plan:
     requeue_after_seconds: float | None = None
 
     @property
+    def writes(self) -> bool:
+        """Whether anything but the status is written or asked for."""
+        scaled = self.hand_over is not None or self.initial_replicas is not None
+        return scaled or bool(self.applies or self.deletes or self.actions)
+
+    @property
     def wants_admin(self) -> tuple[str, ...]:
         """Uids of pods whose own answer decides the next step."""
         return self.outcome.wants_admin if self.outcome is not None else ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict
 from typing import Any
@@ -45,6 +45,7 @@ class App:
     async def run(self) -> None:
         """Serves until asked to stop. Raises NoCredentialsError and OSError (port taken) at start, nothing later."""
         credentials = load_credentials()
+        self._metrics.tasks.set_function(_tasks_of(asyncio.get_running_loop()))
         stop = _stop_event()
         async with AsyncExitStack() as stack:
             health = HealthServer(self._not_alive, self._not_ready, self._progress, self._metrics.registry)
@@ -130,6 +131,10 @@ class App:
         return (
             [] if self._cache is not None and self._cache.synced else ["the caches of the cluster are not filled yet"]
         )
+
+
+def _tasks_of(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
+    return lambda: float(len(asyncio.all_tasks(loop)))
 
 
 def _stop_event() -> asyncio.Event:

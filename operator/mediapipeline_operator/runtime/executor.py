@@ -23,7 +23,7 @@ from mediapipeline_operator.runtime.metrics import Metrics
 from mediapipeline_operator.runtime.pipelines import Pipelines
 from mediapipeline_operator.shell.cluster.cache import ClusterCache
 from mediapipeline_operator.shell.cluster.errors import ApiError, ConflictError, NotFoundError, ThrottledError
-from mediapipeline_operator.shell.cluster.kinds import BY_NAME, DEPLOYMENT, PIPELINE
+from mediapipeline_operator.shell.cluster.kinds import BY_NAME, DEPLOYMENT, PIPELINE, POD
 from mediapipeline_operator.shell.cluster.writer import Writer
 from mediapipeline_operator.shell.pods import PodAdmin
 
@@ -34,12 +34,13 @@ log = structlog.get_logger(__name__)
 
 @dataclass
 class Done:
-    """What came of a plan. `stale`: something had changed meanwhile, so the rest was not tried."""
+    """What came of a plan. `stale`: something had changed meanwhile, so the rest was not tried; `at` names it."""
 
     failed: dict[ChildRef, str] = field(default_factory=dict)
     unrepairable: dict[ChildRef, tuple[str, str]] = field(default_factory=dict)
     applied_generation: int = 0
     stale: str = ""
+    at: ChildRef | None = None  # the object of the last write
     scaled: bool = False  # every action of scaling was carried out
     retry_after_seconds: float = 0.0  # asked for by the API server
 
@@ -64,13 +65,17 @@ class Executor:
         key = snapshot.pipeline.key
         try:
             if plan.hand_over is not None:
+                done.at = ChildRef(PIPELINE.name, key.name)
                 await self._hand_over(snapshot.pipeline, plan.hand_over)
             await self._children(key, plan, done)
             if plan.initial_replicas is not None and not _deployment_failed(done):
+                done.at = ChildRef(DEPLOYMENT.name, key.name)
                 await self._scale(key, plan.initial_replicas, expect=None)
             for delete in plan.deletes:
+                done.at = delete.ref
                 await self._delete(key, delete)
             for action in plan.actions:
+                done.at = _written(key, action)
                 await self._act(key, action)
             done.scaled = True
         except (ConflictError, NotFoundError) as error:
@@ -83,6 +88,7 @@ class Executor:
 
     async def _children(self, key: Key, plan: Plan, done: Done) -> None:
         for apply in plan.applies:
+            done.at = apply.ref
             try:
                 await self._apply(apply, done)
             except (ConflictError, NotFoundError, ThrottledError):
@@ -113,8 +119,16 @@ class Executor:
         log.info("replicas_handed_over", pipeline=str(key), replicas=replicas, before=pipeline.spec.replicas)
 
     async def _delete(self, key: Key, delete: Delete) -> None:
+        """What is gone, by us or by somebody else, is forgotten at once: a silent watch would tell of it in a while,
+        and until then the rest of the plan would never be tried.
+        """
         kind = BY_NAME[delete.ref.kind]
-        await self._writer.delete(kind, key.namespace, delete.ref.name, delete.uid, delete.resource_version)
+        try:
+            await self._writer.delete(kind, key.namespace, delete.ref.name, delete.uid, delete.resource_version)
+        except NotFoundError:
+            self._cache.forget(key.namespace, delete.ref)
+            return
+        self._cache.forget(key.namespace, delete.ref)
         self._metrics.writes.labels(delete.ref.kind, "delete").inc()
         log.info("child_deleted", child=str(delete.ref), namespace=key.namespace)
 
@@ -186,3 +200,8 @@ def _marks(started: str | None) -> dict[str, dict[str, str | None]]:
             labels.DELETION_COST: _REMOVED_COST if marked else None,
         },
     }
+
+
+def _written(key: Key, action: Action) -> ChildRef:
+    """The object that an action of scaling changes."""
+    return ChildRef(DEPLOYMENT.name, key.name) if isinstance(action, SetReplicas) else ChildRef(POD.name, action.pod)

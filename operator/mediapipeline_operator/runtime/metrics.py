@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -66,6 +66,11 @@ class Metrics:
             f"{prefix}template_rollouts", "Rollouts that no spec asked for, by state: running or waiting.", ["state"],
             registry=self.registry,
         )  # fmt: skip
+        self.tasks = Gauge(
+            f"{prefix}tasks", "asyncio tasks of the process; a number that grows for hours is a leak.",
+            registry=self.registry,
+        )  # fmt: skip
+        ProcessCollector(registry=self.registry)
         self.writes = Counter(f"{prefix}writes", "Writes to the API server.", ["kind", "verb"], registry=self.registry)
         self.first_passes = Gauge(
             f"{prefix}first_passes", "Pipelines that had a pass since this process leads.", registry=self.registry

@@ -12,7 +12,7 @@ from mediapipeline_operator.core.observed import child_state
 from mediapipeline_operator.core.scaling.model import Signals
 from mediapipeline_operator.shell.clock import Clock
 from mediapipeline_operator.shell.cluster.cache import ClusterCache
-from mediapipeline_operator.shell.cluster.kinds import BY_NAME, PIPELINE
+from mediapipeline_operator.shell.cluster.kinds import BY_NAME, PIPELINE, POD
 from mediapipeline_operator.shell.cluster.reader import read
 from mediapipeline_operator.shell.cluster.transport import Transport
 from mediapipeline_operator.shell.pods import PodAdmin
@@ -83,6 +83,18 @@ class Observer:
     async def pipeline(self, key: Key) -> dict[str, Any] | None:
         """The live resource, None when there is none."""
         return await read(self._transport, PIPELINE, key.namespace, key.name)
+
+    async def look_again(self, namespace: str, ref: ChildRef) -> None:
+        """Takes over what is there now: a watch that is late or silent would tell of it in a while, and every plan
+        until then would fail on the same version.
+        """
+        live = await read(self._transport, BY_NAME[ref.kind], namespace, ref.name)
+        if live is None:
+            self._cache.forget(namespace, ref)
+        elif ref.kind == POD.name:
+            self._cache.learn_pod(live)
+        else:
+            self._cache.learn_child(live)
 
     def _remember(self, pipeline: MediaPipeline, found: Mapping[ChildRef, ChildState]) -> None:
         until = self._clock.monotonic() + _FOREIGN_SECONDS

@@ -29,6 +29,7 @@ from mediapipeline_operator.runtime.queue import PassIncompleteError
 from mediapipeline_operator.runtime.rollouts import RolloutTurns
 from mediapipeline_operator.shell.clock import Clock
 from mediapipeline_operator.shell.cluster.errors import ClusterError, ConflictError, NotFoundError, NotLeaderError
+from mediapipeline_operator.shell.cluster.kinds import PIPELINE
 from mediapipeline_operator.shell.cluster.writer import Writer
 from mediapipeline_operator.shell.events import EventAbout, EventPoster
 
@@ -104,11 +105,19 @@ class Reconciler:
             self._drop(pipeline.key, pipeline.uid, "nothing is created for it")
             return None
         done = await self._tools.executor.execute(snapshot, wanted)
+        if done.stale and done.at is not None:
+            await self._look_again(pipeline.key, done.at)
         remembered.memory = _after(remembered.memory, wanted, done)
         await self._report(snapshot, wanted, done, remembered)
         if done.stale or done.failed:
             raise PassIncompleteError(done.stale or str(done.failed), done.retry_after_seconds)
         return wanted.requeue_after_seconds
+
+    async def _look_again(self, key: Key, ref: ChildRef) -> None:
+        if ref.kind != PIPELINE.name:
+            await self._tools.observer.look_again(key.namespace, ref)
+        elif (newer := await self._tools.observer.pipeline(key)) is not None:
+            self._tools.pipelines.put(newer)
 
     async def _observe_and_plan(self, pipeline: MediaPipeline, memory: Memory) -> tuple[Snapshot, Plan]:
         """Plans on what the caches know; looks closer where the plan would create something or needs a pod's own
@@ -135,14 +144,20 @@ class Reconciler:
         outcome = wanted.outcome if done.scaled else None
         if outcome is not None:
             self._explain(pipeline.key, outcome)
-        refreshed = tools.observer.snapshot(pipeline, remembered.memory, snapshot.signals)
-        after = replace(refreshed, children={**snapshot.children, **refreshed.children}, now=snapshot.now)
+        after = self._after_writes(snapshot, wanted, remembered.memory)
         findings = replace(wanted.findings, failed=done.failed)
         tools.rollouts.note(pipeline.key, rolling=template_rolls_out(after), waiting=findings.queued)
         body = status(after, findings, outcome, tools.build)
         for note in (*wanted.notes(done.scaled, done.failed), *announcements(pipeline.status, body)):
             self._announce(pipeline.key, pipeline.uid, note)
         await self._write_status(pipeline, body, remembered)
+
+    def _after_writes(self, snapshot: Snapshot, wanted: Plan, memory: Memory) -> Snapshot:
+        """What the caches know now: a plan without writes has not taught them anything."""
+        if not wanted.writes:
+            return replace(snapshot, memory=memory)
+        refreshed = self._tools.observer.snapshot(snapshot.pipeline, memory, snapshot.signals)
+        return replace(refreshed, children={**snapshot.children, **refreshed.children}, now=snapshot.now)
 
     async def _write_status(self, pipeline: MediaPipeline, body: Mapping[str, Any], remembered: _Remembered) -> None:
         now = self._tools.clock.monotonic()

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 import yaml
 
 from devcluster.binaries import crd_manifests
@@ -131,7 +130,6 @@ def test_an_autoscaler_on_the_pipeline_is_welcome_with_engine_none(
     eventually(lambda: replicas(world) == 6, "the number to be carried out")
 
 
-@pytest.mark.timeout(240)
 def test_keda_is_missed_then_used(operator: Any, world: Any, api: Any, kubectl: Any, eventually: Eventually) -> None:
     """KEDA's CRD with its real schema, without its controllers."""
     started(world, eventually)

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +12,6 @@ GROUP = {"apiVersion": "media.rtcscale.dev/v1alpha1", "kind": "MediaPipeline"}
 PAIRS = 4  # the first is the simplest
 
 
-@pytest.mark.timeout(240)
 def test_random_specs_are_accepted_and_carried_out(
     start_operator: Callable[..., Any], world: Any, eventually: Eventually, lawful_specs: Any
 ) -> None:

@@ -45,7 +45,6 @@ def _with_roles_in(namespace: str) -> str:
     return subprocess.run([*command, *flags], check=True, capture_output=True, text=True, timeout=120).stdout
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("scope", ["cluster", "namespace"])
 def test_the_rights_of_the_installation_are_enough(
     scope: str,

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 Eventually = Callable[..., Any]
 NAMES = ("first", "second", "third")
 OLD, NEW = "example.org/mediapod:1", "example.org/mediapod:2"
@@ -41,7 +39,6 @@ class Kubelet:
         return check
 
 
-@pytest.mark.timeout(300)
 def test_an_upgrade_rolls_one_pipeline_at_a_time_and_a_spec_does_not_wait(
     start_operator: Callable[..., Any], world: Any, eventually: Eventually
 ) -> None:

@@ -4,7 +4,8 @@ import datetime
 from pathlib import Path
 
 import pytest
-from kubernetes.config import incluster_config
+import yaml
+from kubernetes.config import incluster_config, kube_config
 
 from mediapipeline_operator.shell.cluster.credentials import Credentials, load_credentials
 from mediapipeline_operator.shell.cluster.errors import UnauthorizedError
@@ -56,3 +57,34 @@ def test_a_token_that_cannot_be_read_is_trouble_with_the_cluster_and_passes(
         credentials.authorization()
     token_file.write_text("third")
     assert credentials.authorization() == "bearer third"
+
+
+def test_a_refused_token_is_read_anew_at_once(credentials: Credentials, token_file: Path) -> None:
+    token_file.write_text("second")
+    assert credentials.authorization() == "bearer first"
+    credentials.refused()
+    assert credentials.authorization() == "bearer second"
+
+
+def test_a_refused_token_of_a_kubeconfig_is_read_anew(
+    token_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
+        "users": [{"name": "u", "user": {"tokenFile": str(token_file)}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "kubeconfig"))
+    credentials = load_credentials()
+    assert credentials.authorization() == "Bearer first"
+    token_file.write_text("second")
+    credentials.refused()
+    assert credentials.authorization() == "Bearer second"
+    token_file.unlink()
+    credentials.refused()
+    assert credentials.authorization() == "Bearer second"

@@ -14,6 +14,7 @@ from mediapipeline_operator.core.scaling import (
     manual,
     notices,
     schedules,
+    wording,
 )
 from mediapipeline_operator.core.scaling.law import Choice, choose
 from mediapipeline_operator.core.scaling.model import Action, Decision, SetReplicas, Signals, WorkloadFacts
@@ -39,7 +40,8 @@ def decide(
     `now` is timezone-aware and is rounded up to whole seconds; `tick_seconds` is the usual time between two calls (more
     calls in between are harmless: every rule counts seconds, none counts calls). Never raises on odd measurements.
     """
-    situation = Situation(schedules.bounded(spec, stamp(now)), workload, signals, state, stamp(now), tick_seconds)
+    now = stamp(now)
+    situation = Situation(schedules.bounded(spec, now), workload, signals, state.not_after(now), now, tick_seconds)
     reading = read(situation)
     return _outcome(reading, _choice(reading))
 
@@ -57,7 +59,7 @@ def _choice(reading: Reading) -> Choice:
 
 def _outcome(reading: Reading, choice: Choice) -> Outcome:
     situation = reading.situation
-    text = explain.sentence(reading, choice)
+    text = wording.sentence(reading, choice)
     entry = aftermath.current_entry(reading, choice, text)
     record = explain.decision(reading, choice, entry)
     standing = notices.standing(reading, choice, text)

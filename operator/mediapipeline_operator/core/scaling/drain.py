@@ -107,8 +107,10 @@ def is_timed_out(situation: Situation, pod: PodFacts) -> bool:
 
 
 def started_at(situation: Situation, pod: PodFacts) -> datetime:
-    """The annotation, else what status remembers, else now: a lost annotation only makes the wait longer."""
-    if pod.drain_started is not None:
+    """The annotation, else what status remembers, else now: a lost annotation, or one by a clock that was ahead, only
+    makes the wait longer.
+    """
+    if pod.drain_started is not None and stamp(pod.drain_started) <= situation.now:
         return stamp(pod.drain_started)
     known = (drain.started for drain in situation.before.drains if drain.uid == pod.uid)
     return next(known, stamp(situation.now))

@@ -93,22 +93,22 @@ def _window(
 def _fill(
     drafts: Mapping[Key, _Draft], members: Mapping[Key, MediaPipelineSpec], measure: Measure, samples: Sequence[Sample]
 ) -> None:
-    """Called with every sample of every pipeline: what depends on the measure alone is found once."""
-    concerned = {
+    """Two thousand pipelines give 100,000 samples a tick: what is the same for all samples of one is looked up once."""
+    wanted = {
         (key.namespace, key.name): (draft, members[key])
         for key, draft in drafts.items()
         if _is_of_source(members[key], measure)
     }
-    read, seen = READERS[measure], set[frozenset[tuple[str, str]]]()
+    read, seen = READERS[measure], set[tuple[str | None, ...]]()
     for sample in samples:
         labels = sample.labels
-        found = concerned.get((labels.get("namespace", ""), labels.get("pipeline", "")))
-        if found is None or not math.isfinite(sample.value):
+        owner = labels.get("namespace", ""), labels.get("pipeline", "")
+        if owner not in wanted or not math.isfinite(sample.value):
             continue
-        draft, spec = found
-        identity = frozenset(labels.items())
+        draft, spec = wanted[owner]
+        identity = (*owner, labels.get("__name__"), labels.get("pod"), labels.get("le"))
         if identity in seen:
-            text = f"several series for {measure.value} of {labels['namespace']}/{labels['pipeline']}"
+            text = f"several series for {measure.value} of {owner[0]}/{owner[1]}"
             draft.problem = Problem(ProblemKind.SEVERAL_SERIES, text)
         seen.add(identity)
         read(draft, spec, measure, sample)

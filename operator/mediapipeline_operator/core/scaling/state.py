@@ -7,7 +7,7 @@ what was in memory (a restarted operator knows the same), and no wait ever becom
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -85,6 +85,18 @@ class ScalingState:
             notices=tuple(str(notice) for notice in _sequence(scaling.get("notices"))),
         )
 
+    def not_after(self, now: datetime) -> ScalingState:
+        """The same without times in the future, which come from an operator whose clock was ahead: every wait that
+        began then would last longer by that, and steps would count as recent.
+        """
+        times: dict[str, Any] = {
+            name: now for name in _TIMES if (time := getattr(self, name)) is not None and time > now
+        }
+        current = self.current and replace(self.current, time=min(self.current.time, now))
+        drains = tuple(replace(one, started=min(one.started, now)) for one in self.drains)
+        history = tuple(replace(one, time=min(one.time, now)) for one in self.history)
+        return replace(self, **times, current=current, drains=drains, history=history)
+
     def to_status(self) -> dict[str, Any]:
         """The part of status.autoscaling that `from_status` reads back; absent values are left out."""
         decision = entry_json(self.current) if self.current else {}
@@ -114,6 +126,18 @@ class ScalingState:
             "lastScaleDownTime": self.last_scale_down,
         }
         return {name: rfc3339(time) for name, time in times.items() if time is not None}
+
+
+_TIMES = (
+    "data_state_since",
+    "unknown_since",
+    "breach_since",
+    "healthy_since",
+    "rejected_since",
+    "jump_since",
+    "last_scale_up",
+    "last_scale_down",
+)
 
 
 def entry_json(entry: HistoryEntry) -> dict[str, Any]:

@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from mediapipeline_operator.core.model import AutoscalerState, ChildState, PodState
+from mediapipeline_operator.core.model import AutoscalerState, ChildRef, ChildState, PodState
 from mediapipeline_operator.core.observed import autoscaler_state, child_state, pod_state, rollout_in_progress
 from mediapipeline_operator.shell.clock import Clock
 from mediapipeline_operator.shell.cluster.informer import Informer
 from mediapipeline_operator.shell.cluster.kinds import CHILD_KINDS, DEPLOYMENT, HPA, POD
 from mediapipeline_operator.shell.cluster.store import PipelineName, Store
 from mediapipeline_operator.shell.cluster.transport import Transport
+
+_NEWEST = str(2**62)
 
 
 class ClusterCache:
@@ -95,3 +97,8 @@ class ClusterCache:
     def learn_scale(self, child: ChildState) -> None:
         """A Deployment as it is after a write to its /scale, which does not answer with the Deployment."""
         self._children[child.ref.kind].put(child.ref.name, child)
+
+    def forget(self, namespace: str, ref: ChildRef) -> None:
+        """Drops a child or a pod that the API server says is gone."""
+        store = self._pods if ref.kind == POD.name else self._children[ref.kind]
+        store.remove(namespace, ref.name, _NEWEST)

@@ -7,9 +7,12 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass
 
+import structlog
 from kubernetes import client, config
 
 from mediapipeline_operator.shell.cluster.errors import UnauthorizedError
+
+log = structlog.get_logger(__name__)
 
 
 class NoCredentialsError(Exception):
@@ -41,6 +44,15 @@ class Credentials:
             raise UnauthorizedError(401, "Unauthorized", f"the token cannot be read: {error}") from error
         return str(value) if value else None
 
+    def refused(self) -> None:
+        """The server has answered 401: what the token's file says now is shown next. The client's own hook reads it
+        once a minute in a pod, and never when it is named in a kubeconfig.
+        """
+        try:
+            _load(self.configuration)
+        except (OSError, config.ConfigException, NoCredentialsError) as error:
+            log.warning("token_not_read", error=str(error))
+
     def ssl_context(self) -> ssl.SSLContext | None:
         """TLS with the cluster's CA and our client certificate, None for a plain http server."""
         if self.server.startswith("http://"):
@@ -57,6 +69,11 @@ class Credentials:
 def load_credentials() -> Credentials:
     """The pod's service account, else KUBECONFIG or ~/.kube/config. Raises NoCredentialsError with both reasons."""
     configuration = client.Configuration()
+    _load(configuration)
+    return _credentials(configuration)
+
+
+def _load(configuration: client.Configuration) -> None:
     try:
         config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
     except config.ConfigException as in_cluster:
@@ -67,7 +84,6 @@ def load_credentials() -> Credentials:
                 f"no way to reach a cluster: in a pod: {in_cluster}; by kubeconfig: {kubeconfig}; "
                 "run in a pod with a service account, or set KUBECONFIG to a readable file"
             ) from kubeconfig
-    return _credentials(configuration)
 
 
 def _credentials(configuration: client.Configuration) -> Credentials:

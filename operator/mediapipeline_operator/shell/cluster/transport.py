@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import aiohttp
 
 from mediapipeline_operator.shell.cluster.credentials import Credentials
-from mediapipeline_operator.shell.cluster.errors import UnreachableError, api_error
+from mediapipeline_operator.shell.cluster.errors import UnauthorizedError, UnreachableError, api_error
 
 Query = Mapping[str, str | int]
 _CONNECTIONS = 32
+_REREAD_SECONDS = 1.0
 _LINE_BYTES = 4 * 1024 * 1024  # one watch event; etcd limits an object to 1.5 MiB
 
 
@@ -24,6 +26,7 @@ class Transport:
         self._credentials = credentials
         self._user_agent = user_agent
         self._session: aiohttp.ClientSession | None = None
+        self._reread_at = 0.0
 
     async def __aenter__(self) -> Transport:
         tls = self._credentials.ssl_context()
@@ -55,6 +58,9 @@ class Transport:
                 method, self._url(path), params=query, data=data, headers=headers, timeout=timeout
             ) as response:
                 return await _answer(response)
+        except UnauthorizedError:
+            self._refused()
+            raise
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise UnreachableError(f"{method} {path}: {error or type(error).__name__}") from error
 
@@ -74,9 +80,19 @@ class Transport:
                     await _answer(response)
                 async for line in response.content:
                     if line.strip():
-                        yield json.loads(line)
+                        yield _event(line)
+        except UnauthorizedError:
+            self._refused()
+            raise
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise UnreachableError(f"watch {path}: {error or type(error).__name__}") from error
+
+    def _refused(self) -> None:
+        """The token is read anew, but not for each of many requests: a kubeconfig may ask a program for it."""
+        now = asyncio.get_running_loop().time()
+        if now - self._reread_at >= _REREAD_SECONDS:
+            self._reread_at = now
+            self._credentials.refused()
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -92,10 +108,13 @@ class Transport:
 
 
 async def _answer(response: aiohttp.ClientResponse) -> dict[str, Any]:
-    text = await response.text()
+    """Raises UnreachableError for what is no answer of an API server, but of something in between."""
+    text = (await response.read()).decode(errors="replace")
     body = _json_object(text)
     if response.status >= 400:
         raise api_error(response.status, body or {"message": text[:500]}, _retry_after(response))
+    if "kind" not in body:
+        raise UnreachableError(f"{response.method} {response.url.path}: status {response.status} without an object")
     return body
 
 
@@ -105,6 +124,14 @@ def _json_object(text: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return body if isinstance(body, dict) else {}
+
+
+def _event(line: bytes) -> dict[str, Any]:
+    """One line of a watch. Raises ValueError for anything else."""
+    event = json.loads(line)
+    if not isinstance(event, dict) or not isinstance(event.get("object"), dict) or "type" not in event:
+        raise ValueError("the line is no event")
+    return event
 
 
 def _retry_after(response: aiohttp.ClientResponse) -> float | None:

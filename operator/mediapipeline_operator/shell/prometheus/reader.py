@@ -176,9 +176,6 @@ def to_samples(result: Any) -> list[Sample]:
     if not isinstance(result, list):
         raise QueryRefusedError("the answer is no instant vector")
     try:
-        samples = [Sample(item["metric"], float(item["value"][1])) for item in result]
-        if not all(isinstance(sample.labels, dict) for sample in samples):
-            raise TypeError("labels are no object")
+        return [Sample(dict(item["metric"]), float(item["value"][1])) for item in result]
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise QueryRefusedError(f"the answer is no instant vector: {type(error).__name__}") from error
-    return samples

@@ -1,0 +1,138 @@
+"""Two operators: one leads, sleeps, is overtaken and wakes up. Each is a whole scenario on a rig of its own."""
+
+import time
+from collections.abc import Callable
+
+from faults.acts import Gate
+from faults.fake_prometheus import FakePrometheus
+from faults.life import EDIT, LEAST, MOST, Reference, aftermath, created, edit, gone, new_name
+from faults.metric_faults import BUSY, MEASURED, SESSIONS, draining, fresh
+from faults.oracles import converges, counts, settled
+from faults.rig import LEASE_SECONDS, START_SECONDS, Operator, OracleError, Rig, eventually
+from faults.world import World
+
+
+def _leader_and_standby(rig: Rig, *flags: str, standby_runs: str | None = None) -> tuple[Operator, Operator]:
+    leader = rig.start(*flags)
+    standby = rig.start(*flags, leading=False, mutant=standby_runs)
+    eventually(standby.ready, "the standby to be ready", START_SECONDS)
+    if standby.leads():
+        raise OracleError("O11", "two operators lead")
+    return leader, standby
+
+
+def _overtaken(standby: Operator, gate: Gate, first: Callable[[], None], second: Callable[[], None]) -> None:
+    """`first` makes the leader write: it falls asleep over that. The standby leads only after `second`, so that it
+    never sees what was before.
+    """
+    standby.pause()
+    first()
+    eventually(gate.arrived.is_set, "the leader's write", oracle="the suite itself")
+    second()
+    standby.wake()
+    eventually(standby.leads, "the standby to take over", LEASE_SECONDS + START_SECONDS)
+
+
+def _wakes(leader: Operator) -> None:
+    """The former leader wakes up and finds its Lease gone; a second later it has done what it would."""
+    leader.wake()
+    eventually(lambda: "leadership_lost" in leader.text(), "the former leader to notice")
+    time.sleep(1.0)
+
+
+def _wakes_and_writes_nothing(leader: Operator) -> None:
+    before = len(leader.proxy.mutations())
+    _wakes(leader)
+    if late := [str(one.call) for one in leader.proxy.mutations()[before:]]:
+        raise OracleError("O11", f"a leader that had lost its Lease wrote {late}")
+
+
+def late_write(rig: Rig, reference: Reference) -> None:
+    """The leader's write hangs in the network while it sleeps. It wakes up to work that is waiting, before the new
+    leader gets to it; its write arrives when the new one has long written.
+    """
+    leader, standby = _leader_and_standby(rig)
+    name = created(rig, reference)
+    with rig.holding(leader, "deployments", falls_asleep=True) as late:
+        other = {"sessions": {"maxPerReplica": 3}}
+        with rig.holding(standby, "deployments") as write:
+            _overtaken(standby, late, lambda: rig.world.change(name, other), lambda: edit(rig, name))
+            eventually(write.arrived.is_set, "the new leader's write", oracle="the suite itself")
+            _wakes_and_writes_nothing(leader)
+        converges(rig, name, reference.edited)
+        late.open()
+        time.sleep(1.0)
+    _as_if_nothing_had_been(rig, reference, name)
+
+
+def late_status(rig: Rig, reference: Reference) -> None:
+    """As late_write, with the status of an edit that changes no child."""
+    leader, standby = _leader_and_standby(rig)
+    name = created(rig, reference)
+    with rig.holding(leader, "mediapipelines", "status", falls_asleep=True) as status:
+        other, back = ({"autoscaling": {"maxReplicas": most}} for most in (MOST + 1, MOST))
+        _overtaken(standby, status, lambda: rig.world.change(name, other), lambda: rig.world.change(name, EDIT | back))
+        converges(rig, name, reference.edited)
+        status.open()
+        _wakes(leader)
+    _as_if_nothing_had_been(rig, reference, name)
+
+
+def late_mark(rig: Rig, reference: Reference) -> None:
+    """As late_write, with the mark that begins a pod's drain: the new leader has begun it, too, and undone it."""
+    with rig.plane.client() as api, FakePrometheus(World(api, rig.namespace)) as prometheus:
+        leader, standby = _leader_and_standby(rig, f"--prometheus-url={prometheus.url}")
+        name = new_name()
+        rig.bounds[name] = (LEAST, BUSY)
+        prometheus.sessions = SESSIONS
+        rig.world.pipeline(name, **MEASURED)
+        eventually(lambda: rig.world.replicas(name) == BUSY and fresh(rig, name), "five busy replicas")
+        with rig.holding(leader, "pods", falls_asleep=True) as mark:
+            _overtaken(standby, mark, lambda: prometheus.carry(0), lambda: None)
+            eventually(lambda: draining(rig), "a drain by the new leader")
+            prometheus.carry(SESSIONS)
+            eventually(lambda: not draining(rig), "the drain to be undone")
+            mark.open()
+            _wakes(leader)
+        settled(rig)
+        if draining(rig):
+            raise OracleError("O11", "a former leader's mark is on a pod")
+        gone(rig, name)
+
+
+def sleeping_leader(rig: Rig, reference: Reference) -> None:
+    """The leader sleeps past its Lease and wakes up to work that is waiting, before the new leader gets to it."""
+    leader, standby = _leader_and_standby(rig)
+    name = created(rig, reference)
+    _slept_through(rig, leader, standby, name)
+    _as_if_nothing_had_been(rig, reference, name)
+
+
+def clocks_an_hour_apart(rig: Rig, reference: Reference) -> None:
+    """As sleeping_leader; the standby's clock is an hour ahead. Then one with the right time takes over again."""
+    leader, standby = _leader_and_standby(rig, standby_runs="clock_ahead")
+    name = created(rig, reference)
+    _slept_through(rig, leader, standby, name)
+    converges(rig, name, {key: value for key, value in reference.edited.items() if key != "status"})
+    settled(rig)
+    for operator in (leader, standby):
+        operator.stop()
+    rig.start()
+    _as_if_nothing_had_been(rig, reference, name)
+
+
+def _slept_through(rig: Rig, leader: Operator, standby: Operator, name: str) -> None:
+    leader.pause()
+    eventually(standby.leads, "the standby to take over", LEASE_SECONDS + START_SECONDS)
+    eventually(lambda: standby.gauge("first_passes") == 1, "the new leader to look at it")
+    with rig.holding(standby, "deployments") as write:
+        edit(rig, name)
+        eventually(write.arrived.is_set, "the new leader's write", oracle="the suite itself")
+        _wakes_and_writes_nothing(leader)
+
+
+def _as_if_nothing_had_been(rig: Rig, reference: Reference, name: str) -> None:
+    converges(rig, name, reference.edited)
+    if counts(rig, name)[("deployments", "NAME")] != (1, 0):
+        raise OracleError("O2", "the Deployment was made more than once")
+    aftermath(rig, reference, name, counted=False)

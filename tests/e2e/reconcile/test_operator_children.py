@@ -20,6 +20,7 @@ INSTANCE = "app.kubernetes.io/instance"
 def _created(world: Any, eventually: Eventually) -> None:
     eventually(lambda: all(world.get(*child) for child in CHILDREN), "all children")
     eventually(lambda: world.status().get("observedGeneration") == 1, "the first status")
+    eventually(lambda: world.status().get("autoscaling"), "the first decision: by then a pass has come to its end")
 
 
 def _env(world: Any) -> dict[str, Any]:

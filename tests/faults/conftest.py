@@ -19,6 +19,7 @@ CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 ESTABLISH_SECONDS = 60.0
 TEST_SECONDS = 400.0
 REQUEST_SECONDS = 30.0
+START_SECONDS = 250.0
 _binaries: pytest.StashKey[Mapping[str, Path] | BinaryError] = pytest.StashKey()
 
 
@@ -53,13 +54,17 @@ def plane(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory)
     found = pytestconfig.stash[_binaries]
     if isinstance(found, BinaryError):
         pytest.fail(str(found))
-    with ControlPlane(tmp_path_factory.mktemp("faults"), found, audit=True) as plane:
+    plane = ControlPlane(tmp_path_factory.mktemp("faults"), found, audit=True)
+    try:
+        plane.start(START_SECONDS)
         plane.stop_component("kube-scheduler")  # there is no node: it would say so of every pod, again and again
         for file in (CRD_FILE, crd_manifests("servicemonitors")):
             with plane.client() as api:
                 api.timeout = REQUEST_SECONDS
                 install_crd(api, file)
         yield plane
+    finally:
+        plane.stop()
 
 
 def install_crd(api: httpx.Client, file: Path) -> None:

@@ -7,10 +7,15 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEVICE ?= Simulated
 PYTEST := $(BIN)/python -m pytest -q
 FAST_TESTS := tests/unit tests/property tests/golden
-SLOW_TESTS := $(foreach folder,$(FAST_TESTS),--ignore $(folder)) tests
+# Tests with processes wait more than they work, so more of them run at once than there are cores. A file stays with one
+# worker, and each worker has a control plane. Media, the browser and the live cluster have the machine for themselves.
+SHARED_TESTS := tests/chart tests/e2e tests/faults
+ALONE_TESTS := tests/media tests/ui tests/e2e/test_live_pipeline.py
+WORKERS ?= 3
+PROGRAMS := etcd kube-apiserver kube-controller-manager kube-scheduler kubectl prometheus promtool helm
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-controls test test-fast soak soak-media lint generate bench-effects bench-operator bench-autoscaler \
-	bench-media bench-glass bench-placement clean
+	bench-media bench-gpu bench-glass bench-placement bench-live clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -35,12 +40,14 @@ demo-controls: $(VENV)/demo.stamp ## Breaks the demo in four ways; each must mak
 
 test: lint ## Everything: lint, unit, property, golden, chart, media, end to end, browser
 	@tools/install-chromium
-	$(PYTEST) $(FAST_TESTS)
-	$(PYTEST) -v --durations=10 $(SLOW_TESTS) || \
-		{ echo "Tests with processes that failed, once more and alone:"; $(PYTEST) -v --last-failed --last-failed-no-failures none $(SLOW_TESTS); }
+	@tools/install-coturn
+	@$(BIN)/python -m devcluster cluster binaries $(PROGRAMS) >/dev/null
+	$(PYTEST) -n auto $(FAST_TESTS)
+	$(PYTEST) -n $(WORKERS) --dist loadgroup --durations=10 $(SHARED_TESTS) --ignore tests/e2e/test_live_pipeline.py
+	$(PYTEST) --durations=10 $(ALONE_TESTS)
 
 test-fast: $(VENV)/test.stamp ## What needs no processes and no network: unit, property, golden
-	$(PYTEST) $(FAST_TESTS)
+	$(PYTEST) -n auto $(FAST_TESTS)
 
 soak: $(VENV)/test.stamp ## Everything that takes minutes: all faults for their full time, kills after every write, mutants
 	$(PYTEST) tests -m soak
@@ -64,6 +71,9 @@ bench-autoscaler: $(VENV)/test.stamp ## Our scaling law against HPA, KEDA, KPA a
 bench-media: $(VENV)/test.stamp ## The media path against stock aiortc: latency, sessions a core, overload, loss. QUICK=1: about 5 minutes
 	@$(BIN)/python bench/media.py $(if $(QUICK),--quick)
 
+bench-gpu: $(VENV)/test.stamp ## The engine on a GPU: frames a second, latency, sessions. Without CUDA it says so
+	@$(BIN)/python bench/gpu.py
+
 bench-glass: $(VENV)/test.stamp ## Camera to canvas in headless Chromium, against stock aiortc
 	@tools/install-chromium
 	@$(BIN)/python bench/glass_to_glass.py
@@ -74,8 +84,11 @@ soak-media: $(VENV)/test.stamp ## Clients come and go, half of them killed; memo
 bench-placement: $(VENV)/test.stamp ## Where sessions land: placed by the pods against at random
 	@$(BIN)/python bench/placement.py
 
+bench-live: $(VENV)/test.stamp ## The real HPA controller and our law on twin pipelines under one real WebRTC load. MINUTES=12
+	@$(BIN)/python bench/live.py $(if $(MINUTES),--minutes $(MINUTES))
+
 bench-operator: $(VENV)/test.stamp ## 500, 2,000 and 5,000 pipelines on a real API server, beside a plain kopf operator (an hour)
-	@$(BIN)/python bench/operator_scale.py $(if $(SIZES),--sizes $(SIZES)) $(if $(SHORT),--sizes 100 --seconds 5 --tick-seconds 2)
+	@$(BIN)/python bench/operator_scale.py $(if $(SIZES),--sizes $(SIZES)) $(if $(SHORT),--sizes 100 --seconds 5 --tick-seconds 2 --repeats 1)
 
 clean: ## Removes the virtual environment and build/
 	rm -rf $(VENV) build

@@ -47,7 +47,7 @@ def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
 @kopf.on.resume(*RESOURCE)
 @kopf.on.create(*RESOURCE)
 def ensure(body: kopf.Body, **_: Any) -> None:
-    for manifest in desired(MediaPipeline.from_object(dict(body)), SETTINGS):
+    for manifest in _wanted(body):
         try:
             _api(manifest).get(name=manifest["metadata"]["name"], namespace=manifest["metadata"]["namespace"])
         except NotFoundError:
@@ -57,7 +57,7 @@ def ensure(body: kopf.Body, **_: Any) -> None:
 
 @kopf.on.update(*RESOURCE, field="spec")
 def update(body: kopf.Body, **_: Any) -> None:
-    for manifest in desired(MediaPipeline.from_object(dict(body)), SETTINGS):
+    for manifest in _wanted(body):
         _apply(manifest)
     _count("updated", body)
 
@@ -69,6 +69,12 @@ def scale(body: kopf.Body, **_: Any) -> None:
     ours = f'namespace="{body["metadata"]["namespace"]}",pipeline="{body["metadata"]["name"]}"'
     requests.get(f"{PROMETHEUS}/api/v1/query", params={"query": P95.format(ours)}, timeout=10).raise_for_status()
     _count("ticked", body)
+
+
+def _wanted(body: kopf.Body) -> tuple[dict[str, Any], ...]:
+    if body["spec"].get("paused"):
+        return ()
+    return tuple(desired(MediaPipeline.from_object(dict(body)), SETTINGS))
 
 
 def _count(what: str, body: kopf.Body) -> None:

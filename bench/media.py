@@ -4,7 +4,7 @@
 
 Prints a table and writes build/bench/media.json. One service at a time, alone on core 0; the clients, which send
 pre-encoded clips and decode nothing, on core 1. "Added latency" is the time from the last packet of a frame sent until
-its last packet is back. No effect runs anywhere: this is the way there and back. Order of the systems is random.
+its last packet is back. No effect runs unless the row names one. Order of the systems is random.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import json
 import math
 import os
 import random
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,8 +26,10 @@ import uvloop
 from media_audio import AudioEcho, measure_audio
 from media_churn import churn, describe, settled
 from media_load import Sessions, Window, as_row_note, clip_of, sessions, worst
+from media_process import measure_process, picture_request, reference_request
+from media_processes import sessions_by_processes
 from media_report import row, show, write
-from media_servers import BGR24, CLIENT_CORE, OURS, STOCK, UNCHANGED, Server, serving
+from media_servers import BGR24, BLUR, CLIENT_CORE, OURS, PLAIN_HTTP, STOCK, UNCHANGED, Server, serving
 
 from devcluster.load.clips import CODECS, Codec
 
@@ -35,6 +38,10 @@ SYSTEMS = (OURS, STOCK, BGR24)
 # Where the ramp begins; it goes down when this is too much already.
 FIRST_GUESS = {"360p": {OURS: 6, STOCK: 3, BGR24: 3}, "720p": {OURS: 3, STOCK: 1, BGR24: 1}, "1080p": {OURS: 1}}
 MOST_SESSIONS = 30
+EFFECT_PARAMETERS: dict[str, dict[str, float]] = {
+    "GaussianBlur": {"radius": 7},
+    "ColorCorrection": {"brightness": 0.1, "contrast": 1.2, "saturation": 1.3},
+}
 STAGES = ("jitter", "decode", "queue", "effect", "encode", "send")
 RECOVERED_MILLISECONDS = 50.0
 
@@ -43,19 +50,21 @@ RECOVERED_MILLISECONDS = 50.0
 class Plan:
     """How long things take. repeats: of the latency windows."""
 
-    repeats: int = 3
-    warm_up_seconds: float = 2.0
-    window_seconds: int = 6
+    repeats: int = 5
+    warm_up_seconds: float = 1.5
+    window_seconds: int = 4
     ramp_seconds: int = 3
-    overload_seconds: int = 15
-    audio_seconds: float = 5.0
-    churn_seconds: float = 45.0
+    overload_seconds: int = 12
+    audio_seconds: float = 4.0
+    churn_seconds: float = 30.0
+    process_seconds: float = 3.0
     ramp_sizes: tuple[str, ...] = ("720p", "360p", "1080p")
     codecs: tuple[Codec, ...] = CODECS
     losses: tuple[int, ...] = (100, 33)
+    effects: tuple[str, ...] = ("GaussianBlur", "ColorCorrection", "BackgroundDim")
 
 
-QUICK = Plan(1, 1.0, 3, 2, 6, 2.0, 8.0, ("720p",), ("H264",), (33,))
+QUICK = Plan(1, 1.0, 3, 2, 6, 2.0, 8.0, 1.0, ("720p",), ("H264",), (33,), ("GaussianBlur",))
 
 
 @dataclass
@@ -72,9 +81,13 @@ class Bench:
             *((f"added latency {codec}", lambda codec=codec: self.latency(codec)) for codec in CODECS),
             ("unchanged pictures forwarded", self.forwarding),
             ("sessions a core", self.capacity),
+            ("effects", self.effects),
+            *((f"80 % of the maximum {codec}", lambda codec=codec: self.busy(codec)) for codec in self.plan.codecs),
+            ("sessions by processes", self.processes),
             ("overload", self.overload),
             *((f"loss 1 in {every}", lambda every=every: self.loss(every)) for every in self.plan.losses),
             ("audio", self.audio),
+            ("/process", self.process),
             ("churn", self.churn),
         ]
         for name, part in parts:
@@ -144,16 +157,40 @@ class Bench:
                 target = 6.0 if size == "720p" else None
                 self.add(f"sessions a core, {size}30 {codec}", "", limits, higher=True, target=target, note=note)
 
-    async def _ramp(self, name: str, size: str, codec: Codec) -> Window:
+    async def effects(self) -> None:
+        """The same ramp with an effect at work."""
+        for effect in self.plan.effects:
+            stages = json.dumps([{"name": "one", "effect": effect, "parameters": EFFECT_PARAMETERS.get(effect, {})}])
+            best = {OURS: await self._ramp(OURS, "720p", "H264", {**UNCHANGED, "MEDIAPOD_STAGES": stages})}
+            if effect == "GaussianBlur":
+                best[BLUR] = await self._ramp(BLUR, "720p", "H264")
+            limits = {name: [float(window.sessions)] for name, window in best.items()}
+            measure = f"sessions a core with {effect}, 720p30 H264"
+            self.add(measure, "", limits, higher=True, note=as_row_note(best[OURS]))
+
+    async def busy(self, codec: Codec) -> None:
+        """Latency at 80 % of what each carries."""
+        found: dict[str, Window] = {}
+        for name in (OURS, STOCK):
+            count = max(1, math.floor(0.8 * self.limits.get((name, "720p", codec), 1)))
+            async with serving(name) as server, sessions(server, clip_of("720p", codec), count) as group:
+                found[name] = await group.measure(self.plan.warm_up_seconds, self.plan.window_seconds)
+        counts = ", ".join(f"{name} {window.sessions}" for name, window in found.items())
+        for percent, target in (("p50", None), ("p95", 50.0), ("p99", None)):
+            values = {name: [getattr(window, percent)] for name, window in found.items()}
+            measure = f"added latency {percent} at 80 % of the maximum, 720p30 {codec}"
+            self.add(measure, "ms", values, target=target, note=f"sessions: {counts}")
+
+    async def _ramp(self, name: str, size: str, codec: Codec, environment: Mapping[str, str] = UNCHANGED) -> Window:
         """The last window that passes; steps of one, down from the first guess or up."""
-        best, count = worst(), FIRST_GUESS[size][name]
-        async with serving(name) as server, sessions(server, clip_of(size, codec), count) as group:
+        best, count = worst(), FIRST_GUESS[size].get(name, 1)
+        async with serving(name, environment) as server, sessions(server, clip_of(size, codec), count) as group:
             while 0 < count <= MOST_SESSIONS:
                 await group.resize(count)
                 window = await self._twice(group)
                 if not window.passes and best.sessions:
                     break  # up to here it passed
-                if window.passes and window.sessions < FIRST_GUESS[size][name]:
+                if window.passes and window.sessions < FIRST_GUESS[size].get(name, 1):
                     return window  # down to here it failed
                 best = window if window.passes else best
                 count += 1 if window.passes else -1
@@ -163,6 +200,10 @@ class Bench:
         """A window that fails gets a second chance: neighbours of this machine must not decide."""
         window = await group.measure(self.plan.warm_up_seconds, self.plan.ramp_seconds)
         return window if window.passes else await group.measure(0.5, self.plan.ramp_seconds)
+
+    async def processes(self) -> None:
+        """One process against two media workers, on all cores."""
+        self.rows += await sessions_by_processes(self._twice)
 
     async def overload(self) -> None:
         """Half as many sessions again as the core carries, then half of what it carries."""
@@ -230,6 +271,23 @@ class Bench:
             name: [math.inf if one.recovery_seconds is None else one.recovery_seconds] for name, one in found.items()
         }
         self.add("audio back below 40 ms after one lost packet", "s", never, target=2.0, note="-: it never was")
+
+    async def process(self) -> None:
+        """Single pictures over HTTP."""
+        for request in (picture_request(224, 224), picture_request(1920, 1080)):
+            found = {}
+            for name in (OURS, PLAIN_HTTP):
+                async with serving(name) as server:
+                    found[name] = await measure_process(server, request, self.plan.process_seconds)
+            rates = {name: [answers.a_second] for name, answers in found.items()}
+            slow = {name: [answers.p95] for name, answers in found.items()}
+            note = f"{request.at_once} at a time"
+            self.add(f"/process {request.name}: requests a second and core", "", rates, higher=True, note=note)
+            self.add(f"/process {request.name}: p95", "ms", slow, note=note)
+        request = reference_request()
+        async with serving(OURS) as server:
+            answers = await measure_process(server, request, self.plan.process_seconds)
+        self.add(f"/process {request.name}: p95", "ms", {OURS: [answers.p95]}, target=200.0, note="one core")
 
     async def churn(self) -> None:
         """Clients that come and go, half of them killed."""

@@ -48,14 +48,16 @@ def _median(values: Sequence[float]) -> float | None:
     return round(statistics.median(finite), 3) if finite and len(finite) * 2 > len(values) else None
 
 
-def write(name: str, rows: list[dict[str, Any]]) -> Path:
+def write(
+    name: str, rows: list[dict[str, Any]], more_of_rig: Mapping[str, object] | None = None, folder: Path = FOLDER
+) -> Path:
     """Write build/bench/NAME.json; returns its path."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
     versions = {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in PACKAGES}
-    rig = {"cpu": _cpu(), "cores": os.cpu_count(), "versions": versions, "load": os.getloadavg()}
+    rig = {"cpu": _cpu(), "cores": os.cpu_count(), "versions": versions, "load": os.getloadavg(), **(more_of_rig or {})}
     date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     content = {"benchmark": name, "date": date, "commit": commit, "rig": rig, "rows": rows}
-    path = FOLDER / f"{name}.json"
+    path = folder / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n")
     return path

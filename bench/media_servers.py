@@ -15,7 +15,8 @@ from pathlib import Path
 import httpx
 
 OURS, STOCK, BGR24 = "mediapod", "stock aiortc 1.16", "aiortc + bgr24 round trip"
-PEER_KINDS = {STOCK: "stock", BGR24: "bgr24"}
+BLUR, PLAIN_HTTP = "aiortc + bgr24 + OpenCV", "aiohttp + OpenCV in the handler"
+PEER_KINDS = {STOCK: "stock", BGR24: "bgr24", BLUR: "blur", PLAIN_HTTP: "stock"}
 SERVER_CORE, CLIENT_CORE = 0, 1
 READY_SECONDS = 60.0
 TICKS = os.sysconf("SC_CLK_TCK")

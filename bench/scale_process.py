@@ -46,8 +46,15 @@ class Measured:
 
     def memory_megabytes(self) -> float:
         """Resident memory now."""
+        return self._status_megabytes("VmRSS:")
+
+    def peak_memory_megabytes(self) -> float:
+        """The most that was resident so far."""
+        return self._status_megabytes("VmHWM:")
+
+    def _status_megabytes(self, name: str) -> float:
         text = Path(f"/proc/{self._process.pid}/status").read_text()
-        line = next(line for line in text.splitlines() if line.startswith("VmRSS:"))
+        line = next(line for line in text.splitlines() if line.startswith(name))
         return int(line.split()[1]) / 1024
 
     def cpu_seconds(self) -> float:

@@ -20,6 +20,7 @@ _PER_POD = {
     Measure.UP: 1.0,
     Measure.AGE: 2.0,
     Measure.REJECTED: 0.0,
+    Measure.REQUESTS: 0.0,
     Measure.BUSY: 0.4,
 }
 _GAUGES = {

@@ -9,16 +9,17 @@ import socket
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import aiohttp
 from scale_process import Measured
 
 FIRST_PASSES = "mediapipeline_operator_first_passes"
-LEADER = "mediapipeline_operator_leader"
 TICKS = "mediapipeline_autoscaler_tick_seconds"
 BATCHES = "mediapipeline_autoscaler_batch_seconds"
+_TIMEOUT = aiohttp.ClientTimeout(total=20.0)
 
 
 @dataclass(frozen=True)
@@ -32,25 +33,45 @@ class Place:
     prometheus: str
     tick_seconds: float
 
+    def numbered(self, number: int) -> Place:
+        """The same for the process with this number."""
+        return replace(self, number=number)
+
 
 class Subject(ABC):
     """One process."""
 
+    name: str  # as the rows call it
+
     def __init__(self, process: Measured) -> None:
         self.process = process
+
+    async def stop(self) -> None:
+        """SIGTERM, and waits while the fake Prometheus goes on."""
+        await asyncio.to_thread(self.process.stop)
+
+    async def kill(self) -> None:
+        """SIGKILL, and waits."""
+        await asyncio.to_thread(self.process.kill)
 
     @abstractmethod
     async def handled(self) -> int:
         """Pipelines that had a pass since the process started."""
 
 
+S = TypeVar("S", bound=Subject)
+
+
 class Ours(Subject):
     """The operator of this repository."""
 
+    name = "ours"
+
     def __init__(self, place: Place) -> None:
-        self._port = free_port()
+        port = free_port()
+        self._url = f"http://127.0.0.1:{port}"
         flags = (
-            f"--health-port={self._port}",
+            f"--health-port={port}",
             f"--lease-namespace={place.namespace}",
             f"--prometheus-url={place.prometheus}",
             f"--tick-seconds={place.tick_seconds}",
@@ -63,18 +84,23 @@ class Ours(Subject):
     async def handled(self) -> int:
         return int(await self.metric(FIRST_PASSES))
 
-    async def leads(self) -> bool:
-        """Whether it holds the Lease."""
-        return await self.metric(LEADER) > 0
+    async def ready(self) -> bool:
+        """Whether its caches of children are filled, so that it may take over."""
+        self.process.check()
+        try:
+            async with aiohttp.ClientSession(timeout=_TIMEOUT) as http, http.get(f"{self._url}/readyz") as answer:
+                return answer.status == 200
+        except (aiohttp.ClientError, TimeoutError):
+            return False
 
     async def metric(self, name: str, suffix: str = "") -> float:
         """A metric without labels; 0 while the process does not answer."""
         self.process.check()
-        url = f"http://127.0.0.1:{self._port}/metrics"
+        url, query = f"{self._url}/metrics", {"name[]": name + suffix}
         try:
-            async with aiohttp.ClientSession() as http, http.get(url, params={"name[]": name + suffix}) as answer:
+            async with aiohttp.ClientSession(timeout=_TIMEOUT) as http, http.get(url, params=query) as answer:
                 text = await answer.text()
-        except aiohttp.ClientError:
+        except (aiohttp.ClientError, TimeoutError):
             return 0.0
         match = re.search(rf"^{name}{suffix} (\S+)$", text, re.MULTILINE)
         return float(match[1]) if match else 0.0
@@ -82,6 +108,8 @@ class Ours(Subject):
 
 class Baseline(Subject):
     """The plain kopf operator."""
+
+    name = "plain kopf"
 
     def __init__(self, place: Place) -> None:
         self._progress = place.folder / f"kopf-{place.number}.json"

@@ -1,15 +1,20 @@
 """Specs for fuzzing: random, drawn from the CRD's own schema, and lawful by its rules across fields."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from mediapipeline_operator.api.model import LATENCY_BUCKETS_MILLISECONDS
 from mediapipeline_operator.api.schema import crd
 
 Json = dict[str, Any]
+settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
+settings.load_profile("unhurried")
+TESTS = Path(__file__).parent
 MOST_ITEMS = 2
 # Kubernetes' own parts: its schema accepts much that its validation refuses, so these are chosen, not random.
 PARTS: dict[str, list[Any]] = {
@@ -32,6 +37,7 @@ PARTS: dict[str, list[Any]] = {
     ],
     "spec.networking.media.advertisedAddresses": [[], ["203.0.113.7"], ["203.0.113.7", "2001:db8::1"]],
     "spec.networking.media.portRange": ["", "50000-50127"],
+    "spec.networking.media.turnURIs": [[], ["turn:turn.example.com:3478?transport=udp", "turns:turn.example.com"]],
     "spec.networking.ingress.host": ["studio.example.org"],
     "spec.networking.service.annotations": [{}, {"example.org/note": "yes"}],
     "spec.pod.env": [
@@ -56,6 +62,16 @@ PARTS: dict[str, list[Any]] = {
         [{"name": "a", "effect": "Grayscale"}, {"name": "b", "effect": "Passthrough", "parameters": {}}],
     ],
 }  # fmt: skip
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers (--dist loadgroup) a file stays with one; the fault scenarios share a run without faults."""
+    for item in items:
+        folder = item.path.relative_to(TESTS).parts[0]
+        item.add_marker(pytest.mark.xdist_group(folder if folder == "faults" else item.path.stem))
+
+
 NAMES = st.from_regex(r"\A[a-z]([-a-z0-9]{0,8}[a-z0-9])?\Z")
 LABELS = st.dictionaries(st.sampled_from(["team", "example.org/tier", "zone"]), NAMES, max_size=MOST_ITEMS)
 DIVERSE = ("labels", "nodeSelector", "annotations")
@@ -159,6 +175,14 @@ def _lawful_hosting(spec: Json) -> None:
     media = spec.setdefault("networking", {}).setdefault("media", {})
     if media.get("mode") == "HostPort":
         media["portRange"] = "50000-50127"
+    if media.get("mode") == "Relay":
+        media["turnURIs"] = media.get("turnURIs") or ["turn:turn.example.com"]
+        media.pop("portRange", None)
+        media.pop("advertisedAddresses", None)
+    if media.get("turnURIs"):
+        media["turnSecretName"] = media.get("turnSecretName") or "turn"
+    else:
+        media.pop("turnSecretName", None)
     sessions = spec.setdefault("sessions", {})
     sessions["maxPerReplica"] = min(sessions.get("maxPerReplica", 8), 128)
     spec["replicas"] = min(spec.get("replicas", 2), 6)

@@ -36,10 +36,23 @@ def pages() -> Iterator[tuple[str, str]]:
     from mediapod.settings import Settings as MediapodSettings
 
     yield "mediapipeline.md", NOTE + _resource_page(crd())
+    yield "reasons.md", NOTE + _reasons_page()
     yield "effects.md", NOTE + _effects_page(schemas())
     yield "promql.md", NOTE + _promql_page()
     yield "operator-settings.md", NOTE + _settings_page("the operator", OperatorSettings, "MEDIAPIPELINE_OPERATOR_")
     yield "mediapod-settings.md", NOTE + _settings_page("the mediapod", MediapodSettings, "MEDIAPOD_")
+
+
+def _reasons_page() -> str:
+    """Conditions and events: what tools may rely on and people read."""
+    from mediapipeline_operator.api.reasons import CONDITION_MEANINGS, EVENT_MEANINGS
+
+    rows = ["# Reference: conditions and events\n", "Names are API: they are never renamed.\n"]
+    rows += ["## Conditions of a MediaPipeline\n", "| type | True means |", "|---|---|"]
+    rows += [f"| `{kind.value}` | {_cell(text)} |" for kind, text in CONDITION_MEANINGS.items()]
+    rows += ["\n## Reasons of events\n", "Posted on change only.\n", "| reason | what happened |", "|---|---|"]
+    rows += [f"| `{reason.value}` | {_cell(text)} |" for reason, text in EVENT_MEANINGS.items()]
+    return "\n".join(rows) + "\n"
 
 
 def _promql_page() -> str:

@@ -21,7 +21,10 @@ from devcluster.prometheus.server import Prometheus
 
 OPERATOR_NAMESPACE = "mediapipeline-system"
 IMAGES = {
-    "ghcr.io/rtcscale/mediapod": [sys.executable, "-m", "mediapod"],
+    "ghcr.io/rtcscale/mediapod": {
+        "argv": [sys.executable, "-m", "mediapod"],
+        "addressFiles": {"MEDIAPOD_PEERS": "admin"},  # there is no DNS: pods find each other by a file
+    },
     "ghcr.io/rtcscale/mediapipeline-operator": [sys.executable, "-m", "mediapipeline_operator"],
 }
 
@@ -76,6 +79,11 @@ class LocalCluster:
         return self.control_plane.kubeconfig
 
     @property
+    def kubectl_program(self) -> Path:
+        """The kubectl that fits the control plane."""
+        return self._binaries["kubectl"]
+
+    @property
     def client(self) -> httpx.Client:
         """The API server, with the administrator's rights."""
         if self._client is None:
@@ -115,7 +123,7 @@ class LocalCluster:
 
     def kubectl(self, *arguments: str, stdin: str | None = None, timeout_seconds: float = 60) -> str:
         """Runs kubectl and returns its output. Raises ClusterError with kubectl's own message."""
-        command = [str(self._binaries["kubectl"]), f"--kubeconfig={self.kubeconfig}", *arguments]
+        command = [str(self.kubectl_program), f"--kubeconfig={self.kubeconfig}", *arguments]
         done = subprocess.run(
             command, input=stdin, capture_output=True, text=True, timeout=timeout_seconds, check=False
         )

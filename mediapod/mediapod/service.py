@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
-import importlib.util
+import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import structlog
+from fastapi import FastAPI
 
 from mediapod.access import Access, access_for
 from mediapod.api.apps import admin_app, http_app
-from mediapod.api.health import DeviceReport
+from mediapod.api.health import DeviceReport, report_of
 from mediapod.api.limits import (
     OFFERS_AT_ONCE,
     OFFERS_PER_SECOND,
@@ -21,11 +23,14 @@ from mediapod.api.limits import (
     TokenBucket,
 )
 from mediapod.api.process import Processing
-from mediapod.api.server import HttpServer
+from mediapod.api.server import HttpServer, listen
 from mediapod.api.signalling import Signalling
+from mediapod.effects import EFFECTS
 from mediapod.engine import Engine, StageSpec, build_engine
-from mediapod.engine.stages import build_stages
+from mediapod.engine.remote import RemoteEngine, hello_for
+from mediapod.engine.stages import build_stages, changes_nothing
 from mediapod.frames.ledger import FrameLedger
+from mediapod.ipc.tether import Status
 from mediapod.observability.metrics import Metrics
 from mediapod.observability.watchdog import LoopWatchdog
 from mediapod.placement import Load, Placement
@@ -33,8 +38,10 @@ from mediapod.placement.peers import find_peers
 from mediapod.process.service import RequestProcessor
 from mediapod.process.simulation import Simulation
 from mediapod.rtc import compat
+from mediapod.rtc.decoder import MAXIMUM_PIXELS
 from mediapod.rtc.ice import MediaAddress
 from mediapod.rtc.peer import Peer, PublishingPeer
+from mediapod.rtc.relay import Relay
 from mediapod.rtc.turn import TurnServers
 from mediapod.rtc.video import FramePolicy, LatePolicy
 from mediapod.session.admission import Admission, Headroom
@@ -44,9 +51,22 @@ from mediapod.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-SIMULATED = "cuda-simulated"
 SIMULATED_DEVICE = "Simulated"
 GRACE_MARGIN_SECONDS = 5.0
+LIVE_SLOTS, REQUEST_SLOTS = 64, 8  # pictures in shared memory at once
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What makes a mediapod a media worker behind a front: it listens on these sockets instead of ports.
+
+    owner: the worker in session URLs; device: the path to the device process, None without one.
+    """
+
+    owner: str
+    http: socket.socket
+    admin: socket.socket
+    device: str | None = None
 
 
 class Mediapod:
@@ -55,21 +75,26 @@ class Mediapod:
     Raises InvalidStages, PortTaken.
     """
 
-    def __init__(self, settings: Settings, engine: Engine | None = None) -> None:
+    def __init__(self, settings: Settings, engine: Engine | None = None, part: Part | None = None) -> None:
         self.settings = settings
+        self._part = part
         self.metrics = Metrics()
-        self.engine = engine or _engine(settings, self.metrics.device_fallback)
+        self.engine = engine or self._own_engine()
         self._encode_pool = ThreadPoolExecutor(settings.workers + 1, thread_name_prefix="mediapod-encode")
-        self._forward = settings.forward_unchanged and engine is None and changes_nothing(settings)
+        self._unchanged = engine is None and not self._device and _changes_nothing(settings)
         self._watchdog = LoopWatchdog(self.metrics.loop_lag)
         admission = Admission(settings.max_sessions, _headroom(settings), self._watchdog.recent_lag_seconds)
         deadline_seconds = settings.frame_deadline_milliseconds / 1000
         self.registry = SessionRegistry(admission, _limits(settings), self._make_peer, self.metrics, deadline_seconds)
+        self._relay = _relay(settings)
         self._publish_metrics()
-        self.admin = HttpServer(settings.address, settings.admin_port, "MEDIAPOD_ADMIN_PORT")
-        self.http = HttpServer(settings.address, settings.http_port, "MEDIAPOD_HTTP_PORT")
-        self.placement = Placement(find_peers(settings.peers, self.admin.port), self._load, self._admin_address())
+        self.admin, self.http = self._servers()
+        self.placement = Placement(
+            find_peers(settings.peers, self.admin.port), self._load, self.settings.admin_address(self.admin.port)
+        )
         self._requests = RequestProcessor(self._request_engine, settings.workers)
+        simulated = settings.effective_device == SIMULATED_DEVICE
+        self.simulation = Simulation(simulated, settings.simulation_toggle, settings.gpu_speedup_factor)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -77,15 +102,16 @@ class Mediapod:
         loop = asyncio.get_running_loop()
         signalling = self._signalling()
         self.admin.start(admin_app(signalling, self))
-        settings = self.settings
-        self.http.start(http_app(signalling, self._processing(), self, settings.allowed_origins, settings.pipeline))
+        self.http.start(self._http_app(signalling))
         await compat.self_test()
         await self.engine.start()
-        for work in (self._watchdog.run(), self.registry.watch_timers()):
-            self._tasks.append(loop.create_task(work))
+        self._tasks += [loop.create_task(self._watchdog.run()), loop.create_task(self.registry.watch_timers())]
+        if self._relay is not None:
+            self._tasks.append(loop.create_task(self._relay.prove()))
         self.metrics.build_info(importlib.metadata.version("mediapod"), self.engine.device)
         self.registry.admission.started = True
-        log.info("mediapod ready", device=self.engine.device, http_port=self.http.port, admin_port=self.admin.port)
+        if self._part is None:
+            log.info("mediapod ready", device=self.engine.device, http_port=self.http.port, admin_port=self.admin.port)
 
     async def drain(self) -> None:
         """Take no new sessions; return when the last one has ended, or shortly before the grace period is over."""
@@ -119,13 +145,57 @@ class Mediapod:
     def not_ready(self) -> list[str]:
         """See Condition."""
         draining = ["draining"] if self.registry.admission.draining else []
-        return self.not_started() + self.not_alive() + draining
+        relay = [self._relay.unproven] if self._relay is not None and self._relay.unproven else []
+        return self.not_started() + self.not_alive() + draining + relay
 
     def device(self) -> DeviceReport:
         """See Condition."""
-        device = self.engine.device
-        torch = importlib.metadata.version("torch") if importlib.util.find_spec("torch") else None
-        return DeviceReport(device, device == SIMULATED, torch, device == "cuda")
+        return report_of(self.engine.device)
+
+    def status(self) -> Status:
+        """What a front wants to know."""
+        registry, admission = self.registry, self.registry.admission
+        taken = len(registry.sessions)
+        return Status(
+            started=admission.started,
+            device=self.engine.device,
+            active=registry.active,
+            taken=taken,
+            capacity=admission.capacity,
+            open=admission.admits(taken, registry.missed_share),
+            unready=self._relay.unproven if self._relay is not None else "",
+        )
+
+    def _own_engine(self) -> Engine:
+        settings = self.settings
+        if self._device:
+            hello = hello_for(LIVE_SLOTS, MAXIMUM_PIXELS)
+            return RemoteEngine(
+                self._device, hello, lambda: self._on_cpu(_stages(settings)), self.metrics.device_fallback
+            )
+        return build_engine(
+            _stages(settings),
+            settings.effective_device,
+            service_time_seconds=settings.service_time_seconds,
+            on_fallback=self.metrics.device_fallback,
+        )
+
+    @property
+    def _device(self) -> str | None:
+        return self._part.device if self._part is not None else None
+
+    def _servers(self) -> tuple[HttpServer, HttpServer]:
+        """For admin and http."""
+        settings, part = self.settings, self._part
+        if part is not None:
+            return HttpServer(part.admin), HttpServer(part.http)
+        admin = HttpServer(listen(settings.address, settings.admin_port, "MEDIAPOD_ADMIN_PORT"))
+        return admin, HttpServer(listen(settings.address, settings.http_port, "MEDIAPOD_HTTP_PORT"))
+
+    def _http_app(self, signalling: Signalling) -> FastAPI:
+        settings = self.settings
+        origins, behind_front = settings.allowed_origins, self._part is not None
+        return http_app(signalling, self._processing(), self, origins, settings.pipeline, behind_front=behind_front)
 
     def _make_peer(self, ledger: FrameLedger, on_state: Callable[[str], None]) -> Peer:
         return Peer(self.engine, self._policy, ledger, self._encode_pool, self._media, on_state)
@@ -137,12 +207,15 @@ class Mediapod:
     def _policy(self) -> FramePolicy:
         settings = self.settings
         deadline_seconds = settings.frame_deadline_milliseconds / 1000
-        return FramePolicy(deadline_seconds, LatePolicy(settings.late_policy), self._forward)
+        unchanged = self.engine.changes_nothing if isinstance(self.engine, RemoteEngine) else self._unchanged
+        forward, late = settings.forward_unchanged and unchanged, LatePolicy(settings.late_policy)
+        return FramePolicy(deadline_seconds, late, forward, sees_motion(settings))
 
     @property
     def _media(self) -> MediaAddress:
         settings = self.settings
-        return MediaAddress(settings.address, settings.media_ports, tuple(settings.advertised_addresses))
+        advertised = tuple(settings.advertised_addresses)
+        return MediaAddress(settings.address, settings.media_ports, advertised, self._relay)
 
     def _signalling(self) -> Signalling:
         return Signalling(
@@ -154,15 +227,15 @@ class Mediapod:
             turn=_turn(self.settings),
             address=self._media,
             publish=self._make_publisher,
-            owner=self.placement.owner,
+            owner=self._part.owner if self._part is not None else self.placement.owner,
             placement=self.placement,
         )
 
     def _processing(self) -> Processing:
-        settings, simulated = self.settings, self.settings.effective_device == "Simulated"
+        settings = self.settings
         return Processing(
             processor=self._requests,
-            simulation=Simulation(simulated, settings.simulation_toggle, settings.gpu_speedup_factor),
+            simulation=self.simulation,
             access=_access(settings),
             pipeline=_stages(settings),
             maximum_bytes=settings.process_maximum_bytes,
@@ -171,17 +244,28 @@ class Mediapod:
 
     def _request_engine(self, stages: Sequence[StageSpec]) -> Engine:
         """An engine for requests, on the GPU where the live frames are on one."""
-        device = "GPU" if self.engine.device == "cuda" else "CPU"
-        return build_engine(stages, device, on_fallback=self.metrics.device_fallback, background=True)
+        if self.engine.device != "cuda":
+            return self._on_cpu(stages, background=True)
+        if self._device:
+            hello = hello_for(REQUEST_SLOTS, self.settings.process_maximum_pixels, stages)
+            return RemoteEngine(
+                self._device, hello, lambda: self._on_cpu(stages, background=True), self.metrics.device_fallback
+            )
+        return build_engine(stages, "GPU", on_fallback=self.metrics.device_fallback, background=True)
 
-    def _admin_address(self) -> str:
-        host = self.settings.pod_ip or self.settings.address
-        return f"[{host}]:{self.admin.port}" if ":" in host else f"{host}:{self.admin.port}"
+    @staticmethod
+    def _on_cpu(stages: Sequence[StageSpec], *, background: bool = False) -> Engine:
+        return build_engine(stages, "CPU", background=background)
 
     def _load(self) -> Load:
         admission = self.registry.admission
         taken = self.registry.active + self.registry.pending
-        return Load(self._admin_address(), taken, admission.capacity, admission.draining or not admission.started)
+        return Load(
+            self.settings.admin_address(self.admin.port),
+            taken,
+            admission.capacity,
+            admission.draining or not admission.started,
+        )
 
     def _publish_metrics(self) -> None:
         registry, gauge = self.registry, self.metrics.gauge
@@ -195,27 +279,21 @@ class Mediapod:
         self.metrics.device_busy(self.engine.busy_seconds)
 
 
-def changes_nothing(settings: Settings) -> bool:
+def _changes_nothing(settings: Settings) -> bool:
     """Whether pictures leave as they came, so that nobody need decode them. A simulated device always has work to do:
     its time is what is simulated. Raises InvalidStages.
     """
-    return settings.effective_device != SIMULATED_DEVICE and all(
-        stage.effect.is_identity for stage in build_stages(_stages(settings))
-    )
+    return settings.effective_device != SIMULATED_DEVICE and changes_nothing(build_stages(_stages(settings)))
+
+
+def sees_motion(settings: Settings) -> bool:
+    """Whether a stage needs to know where the picture moves."""
+    return any(stage.effect in EFFECTS and EFFECTS[stage.effect].sees_motion for stage in settings.stages)
 
 
 def _headroom(settings: Settings) -> Headroom:
     return Headroom(
         settings.admission_loop_lag_milliseconds / 1000 or None, settings.admission_missed_percent / 100 or None
-    )
-
-
-def _engine(settings: Settings, on_fallback: Callable[[str], None]) -> Engine:
-    return build_engine(
-        _stages(settings),
-        settings.effective_device,
-        service_time_seconds=settings.service_time_seconds,
-        on_fallback=on_fallback,
     )
 
 
@@ -229,8 +307,15 @@ def _access(settings: Settings) -> Access:
 
 
 def _turn(settings: Settings) -> TurnServers:
-    secret = settings.turn_secret.get_secret_value() if settings.turn_secret else ""
-    return TurnServers(tuple(settings.turn_uris), secret, settings.turn_lifetime_seconds)
+    secret, password = (
+        value.get_secret_value() if value else "" for value in (settings.turn_secret, settings.turn_password)
+    )
+    lifetime_seconds = settings.turn_lifetime_seconds
+    return TurnServers(tuple(settings.turn_uris), secret, lifetime_seconds, settings.turn_username, password)
+
+
+def _relay(settings: Settings) -> Relay | None:
+    return Relay(_turn(settings), settings.address) if settings.relay else None
 
 
 def _limits(settings: Settings) -> Limits:

@@ -15,10 +15,13 @@ import httpx
 import pytest
 
 from devcluster.binaries import CONTROL_PLANE, BinaryError, crd_manifests, ensure
+from devcluster.cluster import IMAGES
 from devcluster.controlplane import ChildProcess, Command, ControlPlane, start_process
 
 Kubectl = Callable[..., subprocess.CompletedProcess[str]]
-KUBECTL_TIMEOUT_SECONDS = 60
+KUBECTL_TIMEOUT_SECONDS = 120
+API_SECONDS = 30
+WAIT_SECONDS = 90  # for what takes a second or two when nobody else wants the cores
 _binaries: pytest.StashKey[Mapping[str, Path] | BinaryError] = pytest.StashKey()
 
 
@@ -73,6 +76,7 @@ def kubeconfig(control_plane: ControlPlane) -> Path:
 def api(control_plane: ControlPlane) -> Iterator[httpx.Client]:
     """An HTTP client of the API server with the administrator's rights."""
     with control_plane.client() as client:
+        client.timeout = API_SECONDS
         yield client
 
 
@@ -110,11 +114,11 @@ def namespace(api: httpx.Client) -> Iterator[str]:
 
 @pytest.fixture(name="eventually", scope="session")
 def eventually_fixture() -> Callable[..., Any]:
-    """`eventually(condition, what, timeout_seconds=30)`: polls until the condition gives something true."""
+    """`eventually(condition, what, timeout_seconds=WAIT_SECONDS)`: polls until the condition gives something true."""
     return eventually
 
 
-def eventually(condition: Callable[[], Any], what: str, timeout_seconds: float = 30) -> Any:
+def eventually(condition: Callable[[], Any], what: str, timeout_seconds: float = WAIT_SECONDS) -> Any:
     deadline = time.monotonic() + timeout_seconds
     while not (result := condition()):
         if time.monotonic() > deadline:
@@ -124,8 +128,8 @@ def eventually(condition: Callable[[], Any], what: str, timeout_seconds: float =
 
 
 TEST_IMAGES = {
-    "ghcr.io/rtcscale/mediapod": ["python", "-m", "mediapod"],
-    "ghcr.io/rtcscale/mediapipeline-operator": ["python", "-m", "mediapipeline_operator"],
+    **IMAGES,
+    "example.org/mediapod-alone": ["python", "-m", "mediapod"],  # its pods cannot find each other
     "example.org/http-server": {
         "argv": ["python", str(Path(__file__).parent / "pods" / "http_server.py")],
         "env": {"FROM_IMAGE": "yes"},
@@ -136,28 +140,34 @@ TEST_IMAGES = {
 
 @dataclass(frozen=True)
 class NodeAgent:
-    """A running node agent: its Node's name, its process, its data folder."""
+    """A running node agent: its Node's name, its process, its data folder, and what its pods have to tolerate."""
 
     name: str
     process: ChildProcess
     data_dir: Path
+    toleration: Mapping[str, str]
 
 
 @pytest.fixture(scope="session")
 def start_node_agent(
     control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., NodeAgent]]:
-    """`start_node_agent(name, *flags, data_dir=None) -> NodeAgent`: another node of the cluster, Ready on return."""
+    """`start_node_agent(name, *flags, data_dir=None) -> NodeAgent`: another node of the cluster, Ready on return.
+
+    It takes no pods but those that tolerate it: other tests say themselves what becomes of their pods.
+    """
     agents: list[NodeAgent] = []
 
     def start(name: str, *flags: str, data_dir: Path | None = None) -> NodeAgent:
         folder = data_dir or tmp_path_factory.mktemp(name)
         images = folder / "images.json"
         images.write_text(json.dumps(TEST_IMAGES))
+        taint = ("--taint", f"node={name}:NoSchedule")
         paths = ("--kubeconfig", control_plane.kubeconfig, "--data-dir", folder, "--images", images)
         program = (sys.executable, "-m", "devcluster.node.cli", "run", "--name", name)
-        command = Command(f"node-{name}", (*program, *map(str, paths), "--backoff-seconds", "1", *flags))
-        agents.append(NodeAgent(name, start_process(command, folder), folder))
+        command = Command(f"node-{name}", (*program, *map(str, paths), "--backoff-seconds", "1", *taint, *flags))
+        toleration = {"key": "node", "operator": "Equal", "value": name}
+        agents.append(NodeAgent(name, start_process(command, folder), folder, toleration))
         with control_plane.client() as client:
             eventually(lambda: _node_ready(client, name), f"node {name} to be Ready")
         return agents[-1]
@@ -175,5 +185,5 @@ def _node_ready(client: httpx.Client, name: str) -> bool:
 
 @pytest.fixture(scope="session")
 def node_agent(start_node_agent: Callable[..., NodeAgent]) -> NodeAgent:
-    """The node that runs pods of all tests, with four simulated GPUs."""
+    """The node that runs the pods of all tests which want that, with four simulated GPUs."""
     return start_node_agent("devnode", "--gpus", "4", "--cpu", "32", "--memory", "64Gi")

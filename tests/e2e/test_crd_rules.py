@@ -100,6 +100,20 @@ ACCEPTED = {
     "the widest range of HostPort": media(mode="HostPort", portRange="50000-50255"),
     "all ports": media(portRange="10000-65535"),
     "ports up to the admin port": media(portRange="9000-9089"),
+    "Relay": media(mode="Relay", turnURIs=["turn:turn.example.com"], turnSecretName="turn"),
+    "Relay with servers of all kinds": media(
+        mode="Relay",
+        turnURIs=[
+            "turn:203.0.113.7:3478",
+            "turn:[2001:db8::1]:3478?transport=udp",
+            "turn:turn.example.com:443?transport=tcp",
+            "turns:turn.example.com:5349?transport=tcp",
+        ],
+        turnSecretName="turn",
+    ),
+    "TURN servers for clients alone": media(
+        turnURIs=["turn:turn.example.com"], turnSecretName="turn", portRange="50000-50063"
+    ),
     "an advertised address": media(advertisedAddresses=["203.0.113.7", "2001:db8::1"]),
     "52 characters": {},
     "engine HorizontalPodAutoscaler": scaling(engine="HorizontalPodAutoscaler", signals=[{"type": "CPUUtilization"}]),
@@ -153,6 +167,21 @@ REJECTED = {
     "fewer ports than sessions": (media(portRange="50000-50006"), PORTS, "lower sessions.maxPerReplica"),
     "too many ports on the node": (media(mode="HostPort", portRange="50000-50256"), PORTS, "at most 256 ports"),
     "ports around the admin port": (media(portRange="9000-9099"), PORTS, "must not hold 8080 or 9090"),
+    "Relay without servers": (
+        media(mode="Relay"),
+        "spec.networking.media.turnURIs",
+        "mode Relay needs turnURIs: the TURN servers that media go through",
+    ),
+    "TURN servers without a secret": (
+        media(turnURIs=["turn:turn.example.com"]),
+        "spec.networking.media.turnSecretName",
+        "name the Secret with the key secret",
+    ),
+    "Relay with ports": (
+        media(mode="Relay", turnURIs=["turn:a"], turnSecretName="turn", portRange="50000-50063"),
+        "spec.networking.media.mode",
+        "remove portRange and advertisedAddresses",
+    ),
     "a rollout that cannot begin": (
         {"rollout": {"maxSurge": "0%", "maxUnavailable": 0}},
         "spec.rollout.maxUnavailable",
@@ -195,6 +224,11 @@ REJECTED = {
     ),
 }
 MORE_REJECTED = {  # the same rules, from their other sides
+    "a TURN secret without servers": (media(turnSecretName="turn"), "spec.networking.media.turnSecretName"),
+    "Relay with advertised addresses": (
+        media(mode="Relay", turnURIs=["turn:a"], turnSecretName="turn", advertisedAddresses=["203.0.113.7"]),
+        "spec.networking.media.mode",
+    ),
     "source Query without a query": (latency(source="Query"), "spec.autoscaling.latency.query"),
     "a schedule below the minimum": (scaling(schedules=[schedule(minReplicas=1)]), "spec.autoscaling.schedules"),
     "a schedule that crosses itself": (
@@ -310,7 +344,9 @@ def test_the_profile_is_immutable(api: httpx.Client, pipelines: str) -> None:
         ),
         ({"pod": {"labels": {"team": "not a label"}}}, "spec.pod.labels.team"),
         ({"networking": {"media": {"portRange": "500-600"}}}, "spec.networking.media.portRange"),
-        ({"networking": {"media": {"mode": "Relay"}}}, 'supported values: "PodIP", "HostPort"'),
+        ({"networking": {"media": {"mode": "Mesh"}}}, 'supported values: "PodIP", "HostPort", "Relay"'),
+        (media(turnURIs=["stun:stun.example.com"], turnSecretName="turn"), "spec.networking.media.turnURIs[0]"),
+        (media(turnURIs=["turns:a.example?transport=udp"], turnSecretName="turn"), "spec.networking.media.turnURIs[0]"),
         (
             {"networking": {"media": {"advertisedAddresses": ["a host"]}}},
             "spec.networking.media.advertisedAddresses[0]",
@@ -398,6 +434,29 @@ def test_kubectl_get_prints_the_columns(api: httpx.Client, kubectl: Kubectl, pip
     wide = kubectl("get", "media", "--namespace", namespace, "--output=wide").stdout.splitlines()
     assert wide[0].split()[8:] == ["DEVICE", "MISS", "DATA", "IMAGE"]
     assert wide[1].split()[8:] == ["GPU", "61", "Fresh", "registry/mediapod:1"]
+
+
+@pytest.mark.parametrize(
+    ("field", "sentences"),
+    [
+        (
+            "spec.networking.media",
+            [
+                "How media (UDP) reaches the pods. Clients send media to the pod that has their session",
+                "Relay: a pod opens no port; it takes an address on a TURN server of turnURIs for each session",
+                "enum: PodIP, HostPort, Relay",
+                "TURN servers, for example turn:turn.example.com:3478?transport=udp.",
+                "the key secret holds the secret shared with them (coturn: static-auth-secret)",
+            ],
+        ),
+        ("spec.autoscaling.latency.scaleUp", ["p95 above this asks for more replicas.", "default: 100"]),
+        ("status.autoscaling", ["The last decision, with its explanation."]),
+    ],
+)
+def test_kubectl_explains(kubectl: Kubectl, definition: None, field: str, sentences: list[str]) -> None:
+    text = " ".join(kubectl("explain", f"mediapipeline.{field}").stdout.split())
+    for sentence in sentences:
+        assert sentence in text, text
 
 
 def test_the_generation_moves_with_the_spec_alone(api: httpx.Client, pipelines: str) -> None:

@@ -22,6 +22,7 @@ from devcluster.load.chromium import ChromiumError, ChromiumReport, ChromiumSett
 EXAMPLE = list(yaml.safe_load_all((ROOT / "examples" / "00-demo.yaml").read_text()))
 STAGES = EXAMPLE[-1]["spec"]["pipeline"]["stages"]
 NAMESPACE, NAME = "media", "demo"
+DOWN_SECONDS = EXAMPLE[-1]["spec"]["autoscaling"]["latency"]["scaleDown"]["forSeconds"]
 FAST = {"MEDIAPIPELINE_OPERATOR_TICK_SECONDS": "2", "MEDIAPIPELINE_OPERATOR_MEASUREMENTS_EVERY_SECONDS": "2"}
 
 
@@ -69,7 +70,7 @@ def test_it_scales_up_holds_on_missing_metrics_and_drains_down_after_they_are_ba
         until(cluster, load, lambda seen: seen.data_state == "Missing", 30)
         held = look(cluster).desired
         load.want(2)  # a rule that takes missing for zero would scale down now
-        lowest = _lowest_replicas(cluster, seconds=50)
+        lowest = _lowest_replicas(cluster, seconds=DOWN_SECONDS + 15)
         assert lowest >= held, "nothing is scaled down on missing data"
         blind = until(cluster, load, lambda seen: not _true(seen, "MetricsAvailable"), 40)
         assert "Prometheus" in blind.conditions["MetricsAvailable"]["message"]
@@ -97,7 +98,8 @@ def _browser_sees(cluster: LocalCluster, stages: tuple[dict[str, Any], ...]) -> 
         browser = find_chromium()
     except ChromiumError as error:
         pytest.skip(str(error))
-    settings = ChromiumSettings(cluster.service_url(NAMESPACE, NAME), stages, seconds=6, binary=browser)
+    url = cluster.service_url(NAMESPACE, NAME)
+    settings = ChromiumSettings(url, stages, seconds=60, enough_pictures=60, binary=browser)
     return asyncio.run(check_chromium(settings))
 
 

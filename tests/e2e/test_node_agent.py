@@ -19,7 +19,7 @@ POD_ENV = [
 ]
 READINESS = {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 1, "failureThreshold": 1}
 
-pytestmark = [pytest.mark.usefixtures("node_agent"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.usefixtures("node_agent")
 
 
 def server(**fields):
@@ -34,9 +34,15 @@ def shell(script, name="shell", **fields):
     return {"name": name, "image": SHELL, "args": ["-c", script], **fields}
 
 
+def on(node):
+    """The part of a pod's spec that brings it to `node`."""
+    toleration = {"key": "node", "operator": "Equal", "value": node}
+    return {"nodeSelector": {"kubernetes.io/hostname": node}, "tolerations": [toleration]}
+
+
 def pod(name, *containers, labels=None, **spec):
     """A Pod manifest."""
-    spec = {"containers": list(containers), "terminationGracePeriodSeconds": 3, **spec}
+    spec = {"containers": list(containers), "terminationGracePeriodSeconds": 3, **on("devnode"), **spec}
     metadata = {"name": name, "labels": labels or {"app": name}}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
@@ -45,7 +51,7 @@ def deployment(name, container, replicas=1):
     """A Deployment manifest."""
     template = {
         "metadata": {"labels": {"app": name}},
-        "spec": {"containers": [container], "terminationGracePeriodSeconds": 5},
+        "spec": {"containers": [container], "terminationGracePeriodSeconds": 5, **on("devnode")},
     }
     spec = {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template}
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec}
@@ -93,7 +99,7 @@ class Cluster:
             ready = self.ready_pods(app)
             return ready if len(ready) == count else None
 
-        return self.eventually(enough, f"{count} ready pods of {app}", 60)
+        return self.eventually(enough, f"{count} ready pods of {app}")
 
     def wait_phase(self, name, phase):
         self.eventually(lambda: self.get("pods", name)["status"]["phase"] == phase, f"pod {name} to be {phase}")
@@ -374,16 +380,13 @@ def test_missing_references_are_waited_for(cluster):
 
 @pytest.fixture
 def other_node(start_node_agent):
-    """A second node that only takes pods which choose it."""
-    return start_node_agent("other", "--label", "other=yes", "--taint", "other=yes:NoSchedule")
-
-
-ON_OTHER = {"nodeSelector": {"other": "yes"}, "tolerations": [{"key": "other", "operator": "Exists"}]}
+    """A second node."""
+    return start_node_agent("other")
 
 
 def test_nothing_outlives_a_killed_agent_and_a_new_one_takes_over(cluster, other_node, start_node_agent):
     marker = f"9{time.time_ns() % 10**9}"
-    cluster.apply(pod("fragile", server(env=[{"name": "CHILD_MARKER", "value": marker}]), **ON_OTHER))
+    cluster.apply(pod("fragile", server(env=[{"name": "CHILD_MARKER", "value": marker}]), **on("other")))
     (found,) = cluster.wait_ready("fragile")
     assert found["spec"]["nodeName"] == "other"
     cluster.eventually(lambda: running_with(f"sleep\0{marker}"), "the grandchild")
@@ -392,7 +395,7 @@ def test_nothing_outlives_a_killed_agent_and_a_new_one_takes_over(cluster, other
     cluster.eventually(
         lambda: not running_with(f"sleep\0{marker}") and not running_with(folder), "all processes to end"
     )
-    start_node_agent("other", "--label", "other=yes", "--taint", "other=yes:NoSchedule", data_dir=other_node.data_dir)
+    start_node_agent("other", data_dir=other_node.data_dir)
 
     def restarted():
         item = cluster.get("pods", "fragile")
@@ -402,17 +405,14 @@ def test_nothing_outlives_a_killed_agent_and_a_new_one_takes_over(cluster, other
             else None
         )
 
-    again = cluster.eventually(restarted, "the pod to run again", 60)
+    again = cluster.eventually(restarted, "the pod to run again")
     assert again["status"]["podIP"] == found["status"]["podIP"]
     assert json.loads((other_node.data_dir / "addresses.json").read_text())[found["metadata"]["uid"]]
 
 
 def test_a_stopped_agent_ends_its_pods_and_marks_its_node(cluster, start_node_agent, api):
-    agent = start_node_agent(
-        "leaving", "--label", "leaving=yes", "--taint", "leaving=yes:NoSchedule", "--no-service-proxy"
-    )
-    chosen = {"nodeSelector": {"leaving": "yes"}, "tolerations": [{"key": "leaving", "operator": "Exists"}]}
-    cluster.apply(pod("guest", server(), **chosen))
+    agent = start_node_agent("leaving", "--no-service-proxy")
+    cluster.apply(pod("guest", server(), **on("leaving")))
     (found,) = cluster.wait_ready("guest")
     agent.process.stop(timeout_seconds=30)
     assert not running_with(str(agent.data_dir))
@@ -424,11 +424,8 @@ def test_a_stopped_agent_ends_its_pods_and_marks_its_node(cluster, start_node_ag
 
 
 def test_without_namespaces_pods_get_a_kubeconfig(cluster, start_node_agent, api):
-    start_node_agent(
-        "plain", "--label", "plain=yes", "--taint", "plain=yes:NoSchedule", "--no-isolation", "--no-service-proxy"
-    )
-    chosen = {"nodeSelector": {"plain": "yes"}, "tolerations": [{"key": "plain", "operator": "Exists"}]}
-    cluster.apply(pod("simple", server(), **chosen))
+    start_node_agent("plain", "--no-isolation", "--no-service-proxy")
+    cluster.apply(pod("simple", server(), **on("plain")))
     (found,) = cluster.wait_ready("simple")
     content = yaml.safe_load(Path(ask(found, "/env").json()["env"]["KUBECONFIG"]).read_text())
     token = Path(content["users"][0]["user"]["tokenFile"]).read_text()

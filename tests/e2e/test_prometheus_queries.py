@@ -1,8 +1,6 @@
 """The batch of queries on a real Prometheus that scrapes targets with the metrics contract, good and broken ones."""
 
-import json
-import socket
-import subprocess
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import httpx
 import pytest
 
+from devcluster.controlplane.addresses import free_port
+from e2e.real_prometheus import Series, record, running
 from mediapipeline_operator.api.pipeline import Key
 from mediapipeline_operator.api.spec import LATENCY_BUCKETS_SECONDS, MediaPipelineSpec
 from mediapipeline_operator.core.scaling import (
@@ -28,8 +27,8 @@ from mediapipeline_operator.core.scaling import (
 )
 from mediapipeline_operator.shell.prometheus import PrometheusReader, ReaderSettings
 
-START = time.monotonic()
 FRAMES_PER_SECOND = 100
+PAST_SECONDS, AHEAD_SECONDS = 30.0, 900.0  # of the recording, seen from its making
 SPEC = MediaPipelineSpec.model_validate(
     {
         "pipeline": {"stages": [{"name": "soften", "effect": "GaussianBlur"}]},
@@ -37,38 +36,116 @@ SPEC = MediaPipelineSpec.model_validate(
         "autoscaling": {"minReplicas": 1},
     }
 )
+Value = Callable[[float], float | str | None]  # of the seconds since the epoch
 
 
-def exposition(frames: float, *, within_50: float, within_100: float, sessions: str = "3", stamp: str = "") -> str:
-    """A pod that received `frames`; shares of them came back within 50 and 100 ms, the rest never."""
-    rows = [
-        f"mediapod_frames_received_total {frames}{stamp}",
-        f"mediapod_sessions {sessions}{stamp}",
-        f"mediapod_sessions_pending 1{stamp}",
-        f"mediapod_sessions_capacity 8{stamp}",
-        f"mediapod_draining 0{stamp}",
-        f'mediapod_device_busy_seconds_total{{device="simulated"}} {frames / FRAMES_PER_SECOND / 2}{stamp}',
-        f'mediapod_device_busy_seconds_total{{device="cpu"}} {frames / FRAMES_PER_SECOND * 3}{stamp}',
-        f'mediapod_offers_total{{result="rejected_capacity"}} 0{stamp}',
-    ]
+def frames(at: float) -> float:
+    """A counter of 100 a second."""
+    return (at % 1_000_000) * FRAMES_PER_SECOND
+
+
+def constant(value: float | str) -> Value:
+    return lambda at: value
+
+
+def scaled(counter: Value, share: float) -> Value:
+    def value(at: float) -> float | None:
+        count = counter(at)
+        return None if count is None else float(count) * share
+
+    return value
+
+
+def pod(
+    counter: Value = frames,
+    *,
+    within_50: float = 0.9,
+    within_100: float = 0.97,
+    sessions: float | str = 3,
+    pending: int = 1,
+) -> dict[str, Value]:
+    """Series of a pod that received `counter`; shares of the frames came back within 50 and 100 ms, the rest never."""
+    rows: dict[str, Value] = {
+        "mediapod_frames_received_total": counter,
+        "mediapod_sessions": constant(sessions),
+        "mediapod_sessions_pending": constant(pending),
+        "mediapod_sessions_capacity": constant(8),
+        "mediapod_draining": constant(0),
+        'mediapod_device_busy_seconds_total{device="simulated"}': scaled(counter, 1 / FRAMES_PER_SECOND / 2),
+        'mediapod_device_busy_seconds_total{device="cpu"}': scaled(counter, 3 / FRAMES_PER_SECOND),
+        'mediapod_offers_total{result="rejected_capacity"}': constant(0),
+    }
     for bound in (*LATENCY_BUCKETS_SECONDS, "+Inf"):
         share = within_100 if bound == "+Inf" or bound >= 0.1 else within_50 if bound >= 0.05 else 0.0
-        rows.append(f'mediapod_frame_age_seconds_bucket{{le="{bound}"}} {frames * share}{stamp}')
-    return "\n".join(rows) + "\n"
+        rows[f'mediapod_frame_age_seconds_bucket{{le="{bound}"}}'] = scaled(counter, share)
+    return rows
 
 
-def web(requests: float) -> str:
+def web() -> dict[str, Value]:
     """HTTP requests, half of them within 75 ms, all within 0.3 s; half a core."""
-    rows = [exposition(1000, within_50=0.9, within_100=0.97), f"app_request_latency_seconds_count {requests}"]
+    rows = pod(constant(1000)) | {"app_request_latency_seconds_count": frames}
     for bound in (*LATENCY_BUCKETS_SECONDS, "+Inf"):
         share = 1.0 if bound == "+Inf" or bound >= 0.3 else 0.5 if bound >= 0.075 else 0.0
-        rows.append(f'app_request_latency_seconds_bucket{{le="{bound}"}} {requests * share}')
-    rows += [f"process_cpu_seconds_total {requests / FRAMES_PER_SECOND / 2}", "process_resident_memory_bytes 1e9"]
-    return "\n".join(rows) + "\n"
+        rows[f'app_request_latency_seconds_bucket{{le="{bound}"}}'] = scaled(frames, share)
+    cores = scaled(frames, 1 / FRAMES_PER_SECOND / 2)
+    return rows | {"process_cpu_seconds_total": cores, "process_resident_memory_bytes": constant(1e9)}
 
 
-def elapsed_frames() -> float:
-    return (time.monotonic() - START) * FRAMES_PER_SECOND
+def without(rows: dict[str, Value], *texts: str) -> dict[str, Value]:
+    return {name: value for name, value in rows.items() if not any(text in name for text in texts)}
+
+
+def restarting(at: float) -> float:
+    """The process starts anew every seven seconds."""
+    return frames(at) % (7 * FRAMES_PER_SECOND)
+
+
+def late(at: float) -> float | None:
+    """Of three scrapes one is lost."""
+    return None if int(at) % 3 == 0 else frames(at)
+
+
+RECORDED: Mapping[str, dict[str, Value]] = {
+    "good/pod-0": pod(),
+    "good/pod-1": pod(within_100=0.87),
+    "reset/pod-0": pod(restarting),
+    "late/pod-0": pod(late),
+    "idle/pod-0": pod(constant(1000), sessions=0, pending=0),
+    "muted/pod-0": pod(constant(1000)),
+    "nan/pod-0": pod(sessions="NaN"),
+    "web/pod-0": web(),
+    "foreign/pod-0": {"mediapod_frames_received_total": constant(5), "mediapod_sessions": constant(3)},
+    "bucketless/pod-0": without(pod(), 'le="0.1"', 'le="0.05"'),
+    "unmeasured/pod-0": {},
+}
+
+
+def labelled(name: str, labels: str) -> str:
+    return name.replace("{", "{" + labels + ",", 1) if "{" in name else f"{name}{{{labels}}}"
+
+
+def recording() -> Series:
+    series: dict[str, Value] = {}
+    for path, rows in RECORDED.items():
+        pipeline, name = path.split("/")
+        labels = f'namespace="media",pipeline="{pipeline}",pod="{name}"'
+        series |= {labelled(key, labels): value for key, value in (rows | {"up": constant(1)}).items()}
+    return series
+
+
+@pytest.fixture(scope="module")
+def url(binaries: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Prometheus that holds a sample a second of every recorded pod, up to a time that no test reaches."""
+    folder, now = tmp_path_factory.mktemp("recorded"), float(int(time.time()))
+    record(binaries["promtool"], folder, recording(), now - PAST_SECONDS, now + AHEAD_SECONDS, 1)
+    with running(binaries["prometheus"], folder) as address:
+        yield address
+
+
+def exposition(stamp: str = "") -> str:
+    """What a pod answers to a scrape now."""
+    now = time.time()
+    return "".join(f"{name} {value(now)}{stamp}\n" for name, value in pod().items())
 
 
 def old_stamp() -> str:
@@ -76,27 +153,18 @@ def old_stamp() -> str:
     return f" {int((time.time() - 30) * 1000)}"
 
 
-PODS: Mapping[str, Callable[[], str | None]] = {
-    "good/pod-0": lambda: exposition(elapsed_frames(), within_50=0.9, within_100=0.97),
-    "good/pod-1": lambda: exposition(elapsed_frames(), within_50=0.9, within_100=0.87),
-    "reset/pod-0": lambda: exposition(elapsed_frames() % 350, within_50=0.9, within_100=0.97),
-    "half/pod-0": lambda: exposition(elapsed_frames(), within_50=0.9, within_100=0.97),
+SCRAPED: Mapping[str, Callable[[], str | None]] = {
+    "half/pod-0": exposition,
     "half/pod-1": lambda: None,
     "down/pod-0": lambda: None,
-    "old/pod-0": lambda: exposition(elapsed_frames(), within_50=0.9, within_100=0.97, stamp=old_stamp()),
-    "twice/pod-0": lambda: exposition(elapsed_frames(), within_50=0.9, within_100=0.97),
-    "nan/pod-0": lambda: exposition(elapsed_frames(), within_50=0.9, within_100=0.97, sessions="NaN"),
-    "idle/pod-0": lambda: exposition(1000, within_50=0.9, within_100=0.97, sessions="0").replace(
-        "pending 1", "pending 0"
-    ),
-    "web/pod-0": lambda: web(elapsed_frames()),
-    "foreign/pod-0": lambda: "mediapod_frames_received_total 5\nmediapod_sessions 3\n",
+    "old/pod-0": lambda: exposition(old_stamp()),
+    "twice/pod-0": exposition,
 }
 
 
 class _Pods(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        text = PODS[self.path.strip("/").removesuffix("/again")]()
+        text = SCRAPED[self.path.strip("/").removesuffix("/again")]()
         body = (text or "").encode()
         self.send_response(500 if text is None else 200)
         self.send_header("Content-Type", "text/plain; version=0.0.4")
@@ -108,58 +176,25 @@ class _Pods(BaseHTTPRequestHandler):
         """Keeps the test output clean."""
 
 
-def scrape_config(port: int) -> dict[str, object]:
+def scrapes(port: int) -> list[dict[str, object]]:
     def target(path: str, pod: str) -> dict[str, object]:
         pipeline, name = pod.split("/")
         labels = {"__metrics_path__": f"/{path}", "namespace": "media", "pipeline": pipeline, "pod": name}
         return {"targets": [f"127.0.0.1:{port}"], "labels": labels}
 
-    jobs = {"pods": [target(pod, pod) for pod in PODS], "again": [target("twice/pod-0/again", "twice/pod-0")]}
-    scrapes = [{"job_name": job, "static_configs": targets} for job, targets in jobs.items()]
-    return {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": scrapes}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    jobs = {"pods": [target(pod, pod) for pod in SCRAPED], "again": [target("twice/pod-0/again", "twice/pod-0")]}
+    return [{"job_name": job, "static_configs": targets} for job, targets in jobs.items()]
 
 
 @pytest.fixture(scope="module")
-def url(binaries: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Prometheus that has scraped every target for eight seconds."""
-    folder = tmp_path_factory.mktemp("prometheus")
+def scraping(binaries: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Prometheus that scrapes targets every second, and has begun to."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _Pods) as pods:
         threading.Thread(target=pods.serve_forever, daemon=True).start()
-        (folder / "config.yaml").write_text(json.dumps(scrape_config(pods.server_port)))
-        port = free_port()
-        command = [
-            str(binaries["prometheus"]),
-            f"--config.file={folder / 'config.yaml'}",
-            f"--storage.tsdb.path={folder / 'data'}",
-            f"--web.listen-address=127.0.0.1:{port}",
-        ]
-        with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
-            try:
-                wait_ready(f"http://127.0.0.1:{port}")
-                time.sleep(8)
-                yield f"http://127.0.0.1:{port}"
-            finally:
-                process.terminate()
-                process.wait(20)
-                pods.shutdown()
-
-
-def wait_ready(base: str) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            if httpx.get(f"{base}/-/ready", timeout=2, trust_env=False).status_code == 200:
-                return
-        except httpx.HTTPError:
-            if time.monotonic() > deadline:
-                raise
-        time.sleep(0.2)
+        folder = tmp_path_factory.mktemp("scraping")
+        with running(binaries["prometheus"], folder, scrapes(pods.server_port)) as address:
+            yield address
+        pods.shutdown()
 
 
 @dataclass(frozen=True)
@@ -186,14 +221,12 @@ async def test_values_of_two_good_pods(url: str) -> None:
     pod = seen.signals.pods["pod-0"]
     assert seen.signals.problem is None
     assert (pod.up, pod.sessions, pod.pending, pod.capacity, pod.draining) == (True, 3.0, 1.0, 8.0, False)
-    assert pod.received_per_second == pytest.approx(FRAMES_PER_SECOND, rel=0.1)
-    assert pod.busy_share == pytest.approx(0.5, rel=0.1)  # of the device; the seconds of CPU threads are no share
+    assert pod.received_per_second == pytest.approx(FRAMES_PER_SECOND, rel=0.01)
+    assert pod.busy_share == pytest.approx(0.5, rel=0.01)  # of the device; the seconds of CPU threads are no share
     assert pod.age_seconds is not None
     assert pod.age_seconds < 5
     assert seen.outcome.data_state is DataState.FRESH
-    assert seen.outcome.latency_status["missPerMille"] == pytest.approx(
-        80, abs=10
-    )  # 97 % and 87 % on time; fakes on a busy machine tick unevenly
+    assert seen.outcome.latency_status["missPerMille"] == pytest.approx(80, abs=1)  # 97 % and 87 % on time
     assert "p95Milliseconds" not in seen.outcome.latency_status  # 8 % never came back
     assert seen.outcome.sessions_status["summary"] == "8/16"
 
@@ -208,17 +241,52 @@ async def test_a_counter_reset_is_no_negative_and_no_giant_rate(url: str) -> Non
     rate = seen.signals.pods["pod-0"].received_per_second
     assert rate is not None
     assert 0.3 * FRAMES_PER_SECOND <= rate <= 2 * FRAMES_PER_SECOND
-    assert seen.outcome.latency_status["missPerMille"] == pytest.approx(30, abs=5)
+    assert seen.outcome.latency_status["missPerMille"] == pytest.approx(30, abs=1)
 
 
-async def test_half_of_the_targets(url: str) -> None:
-    seen = await read(url, "half", pods=2)
-    assert seen.signals.pods["pod-1"].up is False
+async def test_lost_scrapes_change_no_share(url: str) -> None:
+    seen = await read(url, "late")
+    assert seen.outcome.data_state is DataState.FRESH
+    assert seen.outcome.latency_status["missPerMille"] == pytest.approx(30, abs=1)
+
+
+async def test_a_missing_bucket_is_unknown_and_not_a_miss(url: str) -> None:
+    """A pod that exports other buckets than the thresholds: nothing is said of it, and nothing is scaled."""
+    seen = await read(url, "bucketless")
+    assert 0.1 not in seen.signals.ok_per_second
+    assert seen.outcome.data_state is DataState.MISSING
+    assert seen.outcome.actions == ()
+
+
+async def test_no_samples_at_all_but_a_target(url: str) -> None:
+    seen = await read(url, "unmeasured")
+    assert seen.signals.pods["pod-0"].up is True
+    assert seen.outcome.data_state is DataState.MISSING
+    assert seen.outcome.actions == ()
+
+
+async def test_muted_cameras_are_no_idleness(url: str) -> None:
+    assert (await read(url, "muted")).outcome.data_state is DataState.LOW_SAMPLE
+
+
+async def until(url: str, pipeline: str, holds: Callable[[Read], bool], pods: int = 1) -> Read:
+    """The first reading of which something holds; the last one if that does not come within a minute or two."""
+    for _ in range(300):
+        seen = await read(url, pipeline, pods)
+        if holds(seen):
+            break
+        await asyncio.sleep(0.3)
+    return seen
+
+
+async def test_half_of_the_targets(scraping: str) -> None:
+    seen = await until(scraping, "half", lambda seen: seen.outcome.data_state is DataState.PARTIAL, pods=2)
     assert seen.outcome.data_state is DataState.PARTIAL
+    assert seen.signals.pods["pod-1"].up is False
 
 
-async def test_all_targets_down_is_missing_not_idle(url: str) -> None:
-    seen = await read(url, "down")
+async def test_all_targets_down_is_missing_not_idle(scraping: str) -> None:
+    seen = await until(scraping, "down", lambda seen: bool(seen.signals.pods))
     assert seen.outcome.data_state is DataState.MISSING
     assert "cannot scrape" in seen.outcome.text
 
@@ -229,13 +297,13 @@ async def test_nobody_scrapes_it(url: str) -> None:
     assert "no target" in seen.outcome.text
 
 
-async def test_old_samples_are_stale(url: str) -> None:
-    seen = await read(url, "old")
+async def test_old_samples_are_stale(scraping: str) -> None:
+    seen = await until(scraping, "old", lambda seen: seen.outcome.data_state is DataState.STALE)
     assert seen.outcome.data_state is DataState.STALE
 
 
-async def test_a_pod_scraped_twice_is_said(url: str) -> None:
-    problem = (await read(url, "twice")).signals.problem
+async def test_a_pod_scraped_twice_is_said(scraping: str) -> None:
+    problem = (await until(scraping, "twice", lambda seen: seen.signals.problem is not None)).signals.problem
     assert problem is not None
     assert problem.kind is ProblemKind.SEVERAL_SERIES
 
@@ -273,11 +341,11 @@ async def test_latency_of_requests_and_signals(url: str) -> None:
     seen = await read(url, "web", spec=wanted)
     assert seen.outcome.data_state is DataState.FRESH
     assert seen.outcome.latency_status["p95Milliseconds"] == 300
-    assert seen.outcome.latency_status["missPerMille"] == pytest.approx(500, abs=5)
+    assert seen.outcome.latency_status["missPerMille"] == pytest.approx(500, abs=1)
     rows = {row["name"]: row.get("value") for row in seen.outcome.autoscaling_status["signals"]}
-    assert rows["CPUUtilization"] == pytest.approx(50, abs=5)
+    assert rows["CPUUtilization"] == pytest.approx(50, abs=1)
     assert rows["MemoryUtilization"] == 93
-    assert rows["RequestsPerSecond"] == pytest.approx(FRAMES_PER_SECOND, rel=0.1)
+    assert rows["RequestsPerSecond"] == pytest.approx(FRAMES_PER_SECOND, rel=0.01)
 
 
 P95 = "histogram_quantile(0.95, sum by (le) (rate(app_request_latency_seconds_bucket{{{}}}[4s])))"
@@ -305,7 +373,7 @@ async def test_a_query_of_ones_own(url: str, query: str, milliseconds: int | Non
         assert seen.signals.latency_seconds is None
         assert seen.outcome.data_state is DataState.MISSING
     else:
-        assert seen.outcome.latency_status["p95Milliseconds"] == pytest.approx(milliseconds, abs=10)
+        assert seen.outcome.latency_status["p95Milliseconds"] == pytest.approx(milliseconds, abs=1)
         assert seen.outcome.data_state is DataState.FRESH
 
 

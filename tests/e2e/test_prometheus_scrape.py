@@ -67,7 +67,7 @@ def test_series_carry_exactly_the_agreed_labels(
     _run_pod(api, namespace, "studio-blur-0", {"media.rtcscale.dev/pipeline": "studio-blur"}, address, port)
     _run_pod(api, namespace, "bystander", {"app": "other"}, address, port)
     query = f'mediapod_sessions{{namespace="{namespace}"}}'
-    series = eventually(lambda: server.query(query), "the first scrape", 60)
+    series = eventually(lambda: server.query(query), "the first scrape")
     assert [one["metric"] for one in series] == [
         {
             "__name__": "mediapod_sessions",
@@ -86,7 +86,7 @@ def test_it_comes_back_with_its_address_and_its_data(
 ) -> None:
     _run_pod(api, namespace, "studio-blur-0", {"media.rtcscale.dev/pipeline": "studio-blur"}, *target)
     query = f'last_over_time(mediapod_sessions{{namespace="{namespace}"}}[1h])'
-    eventually(lambda: server.query(query), "the first scrape", 60)
+    eventually(lambda: server.query(query), "the first scrape")
     url = server.url
     server.stop(kill=True)
     with pytest.raises(PrometheusError, match="failed"):

@@ -67,10 +67,17 @@ class Client:
     """A stock aiortc peer that records RTP timestamps: when each frame's last packet left and when it came back."""
 
     def __init__(
-        self, base_url: str, codec: str, width: int, height: int, frames_per_second: float, audio: bool
+        self,
+        base_url: str,
+        codec: str,
+        width: int,
+        height: int,
+        frames_per_second: float,
+        audio: bool,
+        configuration: RTCConfiguration | None = None,
     ) -> None:
         self._url = base_url
-        self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.connection = RTCPeerConnection(configuration or RTCConfiguration(iceServers=[]))
         transceiver = self.connection.addTransceiver(
             NumberedClip(width, height, frames_per_second), direction="sendrecv"
         )
@@ -85,7 +92,7 @@ class Client:
         self.pictures: list[av.VideoFrame] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._tap(transceiver)
-        self.session_id = ""
+        self.session_id = self.location = ""
 
     def _tap(self, transceiver) -> None:  # type: ignore[no-untyped-def]
         receiver, transport = transceiver.receiver, transceiver.sender.transport
@@ -135,7 +142,7 @@ class Client:
         """Take the answer, or fail the test."""
         assert response.status_code == 200, response.text
         answer = response.json()
-        self.session_id = answer["sessionId"]
+        self.session_id, self.location = answer["sessionId"], response.headers["location"]
         self.connection.on("track", self._consume)
         await self.connection.setRemoteDescription(RTCSessionDescription(answer["sdp"], answer["type"]))
 
@@ -216,9 +223,10 @@ class Server:
         height: int = 240,
         frames_per_second: float = 20,
         audio: bool = False,
+        configuration: RTCConfiguration | None = None,
     ) -> Client:
         """A client that is closed with the server."""
-        client = Client(self.url, codec, width, height, frames_per_second, audio)
+        client = Client(self.url, codec, width, height, frames_per_second, audio, configuration)
         self.clients.append(client)
         return client
 

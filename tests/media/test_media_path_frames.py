@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+import av
 import numpy as np
 import pytest
 from aiortc import RTCRtpSender
@@ -221,3 +222,25 @@ async def test_opus_comes_back_as_it_was_sent(serve):
             break
         await asyncio.sleep(0.1)
     assert client.audio_packets >= 10
+
+
+def _with_a_block(shade: int) -> av.VideoFrame:
+    """A bright picture in whose middle a block changes."""
+    y = np.full((240, 320), 200, np.uint8)
+    y[96:144, 128:192] = shade
+    picture = np.vstack([y, np.full((120, 320), 128, np.uint8)])
+    return av.VideoFrame.from_ndarray(picture, format="yuv420p")
+
+
+async def test_what_stands_still_gets_dark_and_what_moves_stays_light(serve, eventually):
+    dim = {"name": "dim", "effect": "BackgroundDim", "parameters": {"strength": 1, "threshold": 32, "reach": 0}}
+    server = await serve(MEDIAPOD_STAGES=[dim])
+    client = server.client("VP8")
+    client.connection.getTransceivers()[0].sender.track._pictures = [_with_a_block(shade) for shade in (230, 120)]
+    await client.connect()
+
+    def means() -> tuple[float, float]:
+        luma = client.pictures[-1].to_ndarray(format="gray") if client.pictures else np.full((240, 320), 255)
+        return float(luma[:80].mean()), float(luma[104:136, 136:184].mean())
+
+    await eventually(lambda: means()[0] < 40 and means()[1] > 90, 30, lambda: str(means()))

@@ -62,6 +62,15 @@ async def test_only_when_all_are_full_there_is_a_503(fleet):
     assert servers[0].metric("mediapod_offers_total", result="rejected_capacity") == 1
 
 
+async def test_peers_that_have_filled_up_unnoticed_are_passed_over(fleet):
+    servers = await fleet(5, MAX_SESSIONS_PER_POD=1)
+    offers = [await server.client().offer() for server in (*servers[:4], servers[0])]  # takes longer than the rest
+    for server, offer in zip(servers, offers[:4], strict=False):  # the first pod asks, then the others fill up
+        assert (await server.client().send(offer)).status_code == 200
+    assert (await servers[0].client().send(offers[4])).status_code == 200
+    assert taken(servers) == [1, 1, 1, 1, 1]
+
+
 async def test_a_draining_pod_is_given_nothing_and_places_what_it_gets(fleet, http):
     draining, other = await fleet(2)
     await http.post(f"{draining.admin_url}/drain")

@@ -11,30 +11,17 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from devcluster.load.chromium import ChromiumError, find_chromium
+from devcluster.load.chromium import FLAGS, START_SECONDS, ChromiumError, find_chromium
 from mediapod.service import Mediapod
 from mediapod.settings import Settings
 
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-background-timer-throttling",
-    "--disable-renderer-backgrounding",
-    "--autoplay-policy=no-user-gesture-required",
-    "--disable-features=WebRtcHideLocalIpsWithMdns",
-    "--allow-loopback-in-peer-connection",
+PAGE_FLAGS = (
+    *FLAGS,
     "--use-fake-ui-for-media-stream",
     "--use-fake-device-for-media-stream",
     "--window-size=1200,860",
     "--remote-debugging-port=0",
 )
-START_SECONDS = 45
 
 
 class Page:
@@ -60,7 +47,7 @@ class Page:
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
-    async def until(self, expression: str, seconds: float = 20) -> object:
+    async def until(self, expression: str, seconds: float = 60) -> object:
         """Wait until the expression is true; returns its value."""
         deadline = asyncio.get_running_loop().time() + seconds
         while not (value := await self.evaluate(expression)):
@@ -84,7 +71,7 @@ async def chromium_at(url: str, folder: Path):
     except ChromiumError as error:
         pytest.skip(str(error))
     process = await asyncio.create_subprocess_exec(
-        *(binary, *FLAGS, f"--user-data-dir={folder}", "about:blank"),
+        *(binary, *PAGE_FLAGS, f"--user-data-dir={folder}", "about:blank"),
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
         start_new_session=True,
@@ -105,7 +92,7 @@ async def chromium_at(url: str, folder: Path):
 
 async def _page_address(http: aiohttp.ClientSession, folder: Path) -> str:
     port_file = folder / "DevToolsActivePort"
-    for _ in range(10 * START_SECONDS):
+    for _ in range(10 * int(START_SECONDS)):
         await asyncio.sleep(0.1)
         if not port_file.exists() or not port_file.read_text().strip():
             continue

@@ -15,6 +15,7 @@ from devcluster.load.clips import CODECS, Codec
 from devcluster.load.control_server import ControlServer, gaussian_blur
 
 pytestmark = pytest.mark.ui
+LOOK = {"seconds": 60, "enough_pictures": 40}
 BLUR = ({"effect": "GaussianBlur", "parameters": {"radius": 7}},)
 
 
@@ -29,7 +30,7 @@ def chromium() -> str:
 @pytest.mark.parametrize("codec", CODECS)
 async def test_the_effect_is_seen_where_it_is(chromium: str, codec: Codec) -> None:
     async with ControlServer(gaussian_blur(7), host="127.64.0.31") as server:
-        report = await check_chromium(ChromiumSettings(server.url, BLUR, codec, seconds=4, binary=chromium))
+        report = await check_chromium(ChromiumSettings(server.url, BLUR, codec, **LOOK, binary=chromium))
     assert report.connection_state == "connected"
     assert report.numbers_increasing, report
     assert report.pictures_read >= 20
@@ -38,7 +39,7 @@ async def test_the_effect_is_seen_where_it_is(chromium: str, codec: Codec) -> No
 
 async def test_the_effect_is_not_seen_where_it_is_not(chromium: str) -> None:
     async with ControlServer(host="127.64.0.32") as server:
-        report = await check_chromium(ChromiumSettings(server.url, BLUR, seconds=4, binary=chromium))
+        report = await check_chromium(ChromiumSettings(server.url, BLUR, **LOOK, binary=chromium))
     assert report.numbers_increasing, report
     assert report.effect == "not seen", report.reason
 
@@ -55,10 +56,10 @@ async def test_the_command_fails_without_the_effect_and_leaves_no_browser(chromi
     async with ControlServer(host="127.64.0.33") as server:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "devcluster.load.cli", "check-chromium", "--url", server.url),
-            *("--stages", json.dumps(BLUR), "--seconds", "3", "--binary", chromium, "--report", str(report)),
+            *("--stages", json.dumps(BLUR), "--seconds", "6", "--binary", chromium, "--report", str(report)),
             env={"TMPDIR": folder, "PATH": "/usr/bin:/bin"},
         )
-        assert await asyncio.wait_for(process.wait(), 80) == 1
+        assert await asyncio.wait_for(process.wait(), 110) == 1
     assert json.loads(report.read_text())["effect"] == "not seen"
     left = [name for name in os.listdir(folder) if name.startswith("chromium-check-")]  # noqa: PTH208  a short look
     shutil.rmtree(folder)

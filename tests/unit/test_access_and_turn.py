@@ -1,5 +1,6 @@
 """Bearer tokens, JSON Web Tokens and TURN credentials."""
 
+import re
 import time
 
 import jwt
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediapod.access import Denied, JwtVerifier, access_for
-from mediapod.rtc.turn import TurnServers
+from mediapod.rtc.turn import TurnServer, TurnServers
 
 SECRET = "a shared secret that is 32 bytes or longer"
 
@@ -96,3 +97,46 @@ def test_turn_credentials_are_those_of_the_rest_scheme() -> None:
 
 def test_without_turn_servers_nothing_is_told() -> None:
     assert list(TurnServers().links("alice", 0)) == []
+    assert TurnServers().ice_servers("alice", 0) == []
+
+
+def test_browsers_get_the_same_credentials_as_the_link_header_tells() -> None:
+    turn = TurnServers(("turn:a", "turns:b"), "north", 60)
+    username, password = turn.credentials("alice", 1000)
+    expected = [{"urls": ["turn:a", "turns:b"], "username": username, "credential": password}]
+    assert turn.ice_servers("alice", 1000) == expected
+    assert len(list(turn.links("alice", 1000))) == 2
+
+
+def test_one_users_password_is_told_as_it_is_and_quoted_in_a_header() -> None:
+    turn = TurnServers(("turn:a",), username="alice", password='won"der')
+    assert turn.credentials("whoever", 5) == ("alice", 'won"der')
+    assert 'credential="won\\"der"' in next(iter(turn.links("whoever", 5)))
+
+
+@pytest.mark.parametrize(
+    ("uri", "server"),
+    [
+        ("turn:turn.example.com", ("turn.example.com", 3478, "udp", False)),
+        ("turn:203.0.113.7:80?transport=tcp", ("203.0.113.7", 80, "tcp", False)),
+        ("turn:[2001:db8::1]:1?transport=udp", ("2001:db8::1", 1, "udp", False)),
+        ("turns:turn.example.com", ("turn.example.com", 5349, "tcp", True)),
+    ],
+)
+def test_a_turn_uri_is_read_as_rfc_7065_says(uri: str, server: tuple[str, int, str, bool]) -> None:
+    read = TurnServer.parse(uri)
+    assert (read.host, read.port, read.transport, read.tls) == server
+    assert read.uri == uri
+
+
+@pytest.mark.parametrize(
+    "uri", ["stun:a", "turn:", "turn:a:0", "turn:a:65536", "turn:a?transport=sctp", "turn:a b", "a"]
+)
+def test_what_is_no_turn_uri_is_refused_by_name(uri: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(repr(uri))):
+        TurnServer.parse(uri)
+
+
+def test_turn_over_dtls_is_refused_with_the_way_out() -> None:
+    with pytest.raises(ValueError, match="use \\?transport=tcp"):
+        TurnServer.parse("turns:a?transport=udp")

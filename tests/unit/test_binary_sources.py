@@ -182,7 +182,7 @@ def test_a_cache_path_that_is_a_file_is_named(tmp_path: Path) -> None:
 
 
 def test_an_unknown_program_is_named_with_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no recipe for 'kubelet'; known are etcd, helm, kube-apiserver"):
+    with pytest.raises(ValueError, match=r"no recipe for 'kubelet'; known are etcd, helm, keda-metrics-apiserver"):
         ensure(["kubelet"], cache_dir=tmp_path, progress=Quiet(), sources=[])
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mediapod.effects import EFFECTS, Effect, create
 from mediapod.frames.i420 import I420Frame
+from mediapod.frames.motion import motion_shape
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'mediapod[torch]'")
 torch.set_num_threads(1)  # small pictures: threads that wait for each other cost more than they bring
@@ -23,6 +24,9 @@ COMPARED = sorted(set(EFFECTS) - {"TorchModule"})
 
 # Strategies by effect; an effect without an entry fails test_every_effect_is_compared.
 PARAMETERS: dict[str, st.SearchStrategy[dict[str, object]]] = {
+    "BackgroundDim": st.fixed_dictionaries(
+        {"strength": st.floats(0, 1), "threshold": st.integers(2, 32), "reach": st.integers(0, 8)}
+    ),
     "Passthrough": st.just({}),
     "Grayscale": st.just({}),
     "EdgeDetect": st.fixed_dictionaries({"strength": st.floats(0.1, 8)}),
@@ -53,7 +57,8 @@ def noise(width: int, height: int, seed: int) -> I420Frame:
     """Samples over the whole range, limited range exceeded: decoders hand out such pictures."""
     random = np.random.default_rng(seed)
     chroma = ((height + 1) // 2, (width + 1) // 2)
-    return I420Frame(*(random.integers(0, 256, shape, dtype=np.uint8) for shape in ((height, width), chroma, chroma)))
+    planes = [random.integers(0, 256, shape, dtype=np.uint8) for shape in ((height, width), chroma, chroma)]
+    return I420Frame(*planes, motion=random.integers(0, 65, motion_shape(height, width), dtype=np.uint8))
 
 
 def through_torch(effect: Effect, frames: list[I420Frame]) -> list[I420Frame]:
@@ -90,11 +95,11 @@ def test_half_precision_stays_close(name: str) -> None:
 
     effect = create(name, {"x": 3, "y": -2} if name == "Translate" else {})
     frame = noise(63, 41, 5)
-    planes = PlaneBatch(*(torch.tensor(p)[None, None].half() for p in (frame.y, frame.u, frame.v)))
+    planes = PlaneBatch(*(torch.tensor(p)[None, None].half() for p in (frame.y, frame.u, frame.v, frame.motion)))
     with torch.inference_mode():
         half = effect.torch(planes)
     expected = effect.cpu(frame)
-    for tensor, plane in zip(half, (expected.y, expected.u, expected.v), strict=True):
+    for tensor, plane in zip(half.planes, (expected.y, expected.u, expected.v), strict=True):
         assert tensor.dtype == torch.float16
         error = float(((tensor[0, 0].float() - torch.tensor(plane).float()) ** 2).mean())
         assert 10 * math.log10(255**2 / max(error, 1e-9)) >= 40

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from mediapod.effects import create
 from mediapod.effects.color import yuv_from_hex
 from mediapod.frames.i420 import I420Frame
+from mediapod.frames.motion import motion_shape
 
 
 def flat(width: int, height: int, y: int = 100, u: int = 128, v: int = 128) -> I420Frame:
@@ -177,6 +180,35 @@ def test_passthrough_hands_on_the_very_frame() -> None:
 
 def test_grayscale_keeps_luma_and_neutralises_chroma() -> None:
     assert same(create("Grayscale", {}).cpu(flat(9, 7, y=77, u=3, v=250)), flat(9, 7, y=77))
+
+
+class TestBackgroundDim:
+    def moving(self, frame: I420Frame, motion: int) -> I420Frame:
+        return replace(frame, motion=np.full(motion_shape(frame.height, frame.width), motion, np.uint8))
+
+    @pytest.mark.parametrize(("motion", "kept"), [(0, 0.25), (6, 0.25), (9, 0.625), (12, 1.0), (64, 1.0)])
+    def test_light_follows_the_motion_between_once_and_twice_the_threshold(self, motion: int, kept: float) -> None:
+        effect = create("BackgroundDim", {"strength": 0.75, "threshold": 6})
+        out = effect.cpu(self.moving(flat(33, 31, y=216, u=28, v=228), motion))
+        assert (np.abs(out.y - (16 + 200 * kept)) <= 1).all()
+        assert (np.abs(out.u - (128 - 100 * kept)) <= 1).all()
+        assert (np.abs(out.v - (128 + 100 * kept)) <= 1).all()
+
+    @pytest.mark.parametrize("reach", [0, 1, 3])
+    def test_cells_around_what_moves_stay_light_too(self, reach: int) -> None:
+        frame = self.moving(flat(320, 320, y=216), 0)
+        frame.motion[10, 10] = 64
+        out = create("BackgroundDim", {"strength": 1, "reach": reach}).cpu(frame)
+        # Between the middles of two cells the mask goes from 1 to 0.
+        first, last = (10 - reach) * 16 + 8, (10 + reach) * 16 + 8
+        assert (out.y[first:last, first:last] >= 215).all()
+        assert (out.y[: first - 16] == 16).all()
+        assert (out.y[:, last + 16 :] == 16).all()
+
+    def test_without_known_motion_nothing_changes(self) -> None:
+        frame = flat(33, 31)
+        assert create("BackgroundDim", {}).cpu(frame) is frame
+        assert create("BackgroundDim", {"strength": 0}).is_identity
 
 
 class TestEdgeDetect:

@@ -42,6 +42,14 @@ def test_a_plain_offer_is_accepted():
     assert [line.kind for line in checked.media] == ["video"]
 
 
+@pytest.mark.parametrize("of_session", ["a=sendrecv", ""])
+def test_without_a_direction_of_its_own_a_line_has_that_of_the_session(of_session):
+    head, *lines = offer([line for line in media() if line != "a=sendrecv"]).splitlines()
+    checked = check_offer("\r\n".join([head, *filter(None, [of_session]), *lines]))
+    assert [line.direction for line in checked.media] == ["sendrecv"]
+    assert "a=sendrecv" in checked.sdp.split("m=video")[1]
+
+
 def test_media_come_in_the_order_of_the_bundle():
     text = offer(media("audio", "a", codec="opus/48000/2"), media("video", "v"), bundle="v a")
     assert [line.mid for line in check_offer(text).media] == ["v", "a"]
@@ -59,6 +67,7 @@ def test_media_come_in_the_order_of_the_bundle():
         (offer(media(mid="0"), media(mid="1"), bundle="0 1"), "2 video media lines"),
         (offer(media(), media("application", "1"), bundle="0 1"), "data channels"),
         (offer(media(direction="recvonly")), "must be sendrecv"),
+        (offer(media(direction="x")).replace("t=0 0", "t=0 0\r\na=recvonly"), "must be sendrecv"),
         (offer(media(codec="AV1/90000")), "H264 or VP8"),
         (without("a=mid"), "a=mid"),
         (without("a=ice-ufrag"), "ICE credentials"),

@@ -62,7 +62,8 @@ def test_the_reference_documents_switches_choose_the_device(monkeypatch, environ
 
 
 def test_the_speedup_factor_sets_the_simulated_service_time(monkeypatch):
-    assert load(monkeypatch, GPU_SPEEDUP_FACTOR="20").service_time_seconds == pytest.approx(0.002)
+    assert load(monkeypatch).service_time_seconds == pytest.approx(0.010)
+    assert load(monkeypatch, GPU_SPEEDUP_FACTOR="50").service_time_seconds == pytest.approx(0.005)
 
 
 @pytest.mark.parametrize(
@@ -84,6 +85,33 @@ def test_the_speedup_factor_sets_the_simulated_service_time(monkeypatch):
 def test_a_wrong_value_is_named_with_its_variable(monkeypatch, name, value):
     with pytest.raises(InvalidSettings, match=name):
         load(monkeypatch, **{name: value})
+
+
+TURN = {"MEDIAPOD_TURN_URIS": '["turn:turn.example.com"]'}
+USER = {"MEDIAPOD_TURN_USERNAME": "alice", "MEDIAPOD_TURN_PASSWORD": "wonder"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        (TURN, "networking.media.turnSecretName the key secret, or the keys username and password"),
+        ({**TURN, "MEDIAPOD_TURN_USERNAME": "alice"}, "MEDIAPOD_TURN_URIS needs either MEDIAPOD_TURN_SECRET"),
+        ({**TURN, **USER, "MEDIAPOD_TURN_SECRET": "north"}, "MEDIAPOD_TURN_URIS needs either MEDIAPOD_TURN_SECRET"),
+        ({"MEDIAPOD_RELAY": "true"}, "MEDIAPOD_RELAY needs MEDIAPOD_TURN_URIS"),
+        ({"MEDIAPOD_TURN_URIS": '["stun:a"]'}, "must look like turn:host:port"),
+    ],
+)
+def test_turn_settings_that_do_not_go_together_are_named(monkeypatch, environment, words):
+    with pytest.raises(InvalidSettings, match=words):
+        load(monkeypatch, **environment)
+
+
+def test_turn_settings_that_go_together(monkeypatch):
+    assert load(monkeypatch, **TURN, MEDIAPOD_TURN_SECRET="north", MEDIAPOD_RELAY="true").relay
+
+
+def test_the_password_of_a_turn_user_is_never_shown(monkeypatch):
+    assert "wonder" not in repr(load(monkeypatch, **TURN, **USER))
 
 
 def test_a_token_is_never_shown(monkeypatch):

@@ -107,6 +107,7 @@ MODES: dict[str, Json] = {
     "PodIP": {},
     "PodIP with a range": {"media": {"portRange": "50000-50007"}},
     "HostPort": {"media": {"mode": "HostPort", "portRange": "50000-50007"}},
+    "Relay": {"media": {"mode": "Relay", "turnURIs": ["turn:turn.example.com"], "turnSecretName": "turn"}},
 }
 
 
@@ -155,6 +156,16 @@ def test_media_comes_from_anywhere_to_the_media_ports_alone(
         assert all(allows(manifests, source, "UDP", port) for port in inside)
         assert not any(allows(manifests, source, "UDP", port) for port in outside)
     assert not allows(manifests, INTERNET, "TCP", 50000)
+
+
+def test_relayed_media_need_no_way_in_and_the_way_to_the_server_is_not_limited() -> None:
+    """What a TURN server sends are answers to its pod, which policies let through; egress no policy of ours limits."""
+    manifests = children(MODES["Relay"])
+    for source in (*INSIDERS, *OUTSIDERS):
+        assert not any(allows(manifests, source, "UDP", port) for port in (1024, 3478, 50000, 65535))
+    policy = of_kind(manifests, "NetworkPolicy")["spec"]
+    assert policy["policyTypes"] == ["Ingress"], "a policy of type Egress would cut the pods off from the TURN server"
+    assert "egress" not in policy
 
 
 def test_media_stays_open_where_signalling_is_limited() -> None:

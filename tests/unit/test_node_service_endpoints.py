@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from devcluster.node.endpoints import EndpointChoice, PodEndpoint, eligible, service_ports
+from devcluster.node.endpoints import EndpointChoice, PodEndpoint, eligible, headless_ports, service_ports
 
 
 def pod(name, *, ip="127.64.0.1", ready="True", labels=None, phase="Running", deleting=False, namespace="n"):
@@ -56,6 +56,14 @@ def test_services_that_are_not_proxied(spec):
 )
 def test_pods_that_get_no_connections(candidate):
     assert eligible(PORT, [candidate]) == []
+
+
+def test_a_headless_service_publishes_its_pods_and_no_other_service_does():
+    (port,) = headless_ports(service(clusterIP="None", ports=[{"name": "admin", "port": 80, "targetPort": "http"}]))
+    assert port.name == "admin"
+    assert eligible(port, [pod("a"), pod("b", ip="127.64.0.2")]) == [("127.64.0.1", 8080), ("127.64.0.2", 8080)]
+    assert headless_ports(service()) == []
+    assert headless_ports(service(clusterIP="None", selector=None)) == []
 
 
 def test_named_and_numbered_target_ports():

@@ -12,6 +12,7 @@ from mediapipeline_operator.core.scaling import Problem, ProblemKind
 from mediapipeline_operator.core.scaling.signals import Sample
 from mediapipeline_operator.shell.prometheus import PrometheusReader, ReaderSettings, own_queries
 from mediapipeline_operator.shell.prometheus.own_queries import OwnQueries
+from unit.prometheus_server import prometheus
 
 KEY = Key("media", "studio")
 
@@ -122,29 +123,16 @@ async def test_an_old_answer_and_one_to_another_question_are_not_used(monkeypatc
 
 async def reading(answer, pipelines):
     """Signals by a reader whose server calls `answer(query)` for queries of single pipelines; others get nothing."""
-    asked = []
 
-    async def handle(request):
-        query = request.query["query"]
-        asked.append(query)
-        if "own_p95" not in query:
-            return web.json_response({"status": "success", "data": {"resultType": "vector", "result": []}})
-        response = answer(query)
-        return await response if asyncio.iscoroutine(response) else response
+    def answer_own(query, _request):
+        return answer(query) if "own_p95" in query else vector()
 
-    app = web.Application()
-    app.router.add_get("/api/v1/query", handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = site._server.sockets[0].getsockname()[1]
-    reader = PrometheusReader(ReaderSettings(url=f"http://127.0.0.1:{port}"))
-    try:
-        return await reader.read(pipelines), asked
-    finally:
-        reader.close()
-        await runner.cleanup()
+    async with prometheus(answer_own) as (url, asked):
+        reader = PrometheusReader(ReaderSettings(url=url))
+        try:
+            return await reader.read(pipelines), asked
+        finally:
+            reader.close()
 
 
 def vector(*values):

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import time
-from contextlib import asynccontextmanager
 
 import promql_parser
 import pytest
@@ -15,6 +14,7 @@ from mediapipeline_operator.core.scaling import ProblemKind
 from mediapipeline_operator.core.scaling.queries import batch, bucket_pattern
 from mediapipeline_operator.shell.prometheus import PrometheusReader, ReaderSettings
 from mediapipeline_operator.shell.prometheus.breaker import Breaker, Gate
+from unit.prometheus_server import prometheus
 
 KEY = Key("media", "studio")
 LABELS = {"namespace": "media", "pipeline": "studio", "pod": "pod-0"}
@@ -56,28 +56,6 @@ def healthy(query):
         buckets = {"0.05": 40, "0.1": 80, "1.0": 90, "+Inf": 90}
         return vector((fleet, 100), *((fleet | {"le": le}, value) for le, value in buckets.items()))
     return vector((LABELS, 1))
-
-
-@asynccontextmanager
-async def prometheus(answer):
-    """A server whose /api/v1/query calls `answer(query, request)`; yields its URL and the queries it was asked."""
-    asked = []
-
-    async def handle(request):
-        asked.append(request.query["query"])
-        response = answer(request.query["query"], request)
-        return await response if asyncio.iscoroutine(response) else response
-
-    app = web.Application()
-    app.router.add_get("/api/v1/query", handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}", asked
-    finally:
-        await runner.cleanup()
 
 
 async def read(url, pipelines=None, **settings):

@@ -32,16 +32,26 @@ _MONITORING = _Publisher(
     "example/prometheus-operator-crd/monitoring.coreos.com_{}.yaml",
 )
 _KEDA = _Publisher("keda", "github.com/kedacore/keda/v2", KEDA, "config/crd/bases/keda.sh_{}.yaml")
+_KEDA_EVENTING = _Publisher("keda", "github.com/kedacore/keda/v2", KEDA, "config/crd/bases/eventing.keda.sh_{}.yaml")
+# Everything that KEDA's operator watches; it does not start without one of them.
+KEDA_KINDS = {
+    "scaledobjects": _KEDA,
+    "scaledjobs": _KEDA,
+    "triggerauthentications": _KEDA,
+    "clustertriggerauthentications": _KEDA,
+    "cloudeventsources": _KEDA_EVENTING,
+    "clustercloudeventsources": _KEDA_EVENTING,
+}
 
 
 def crd_manifests(plural: str, *, cache_dir: Path | None = None, progress: Progress | None = None) -> Path:
-    """A YAML file with the CRD of a kind of monitoring.coreos.com, for example `servicemonitors`, or of KEDA's
-    `scaledobjects`.
+    """A YAML file with the CRD of a kind of monitoring.coreos.com, for example `servicemonitors`, or of KEDA
+    (KEDA_KINDS).
 
     Raises:
         BinaryError: the module cannot be had, or has no such CRD.
     """
-    publisher = _KEDA if plural == "scaledobjects" else _MONITORING
+    publisher = KEDA_KINDS.get(plural, _MONITORING)
     cache, shown = Cache(cache_dir or default_cache_dir()), progress or Lines()
     name = f"{plural}.yaml"
     found = cache.find(publisher.folder, name)

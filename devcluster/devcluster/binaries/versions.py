@@ -23,7 +23,7 @@ GO = "1.26.6"
 # The last version whose whole repository, with the CRD files, is one Go module on the mirrors.
 PROMETHEUS_OPERATOR = "0.85.0"
 
-# For the CRD of its ScaledObject; the newest on the mirrors that is a few weeks old.
+# The newest on the mirrors that is a few weeks old.
 KEDA = "2.20.2"
 # The adapter that feeds Prometheus' values to HorizontalPodAutoscalers.
 PROMETHEUS_ADAPTER = "0.12.0"
@@ -158,6 +158,12 @@ def _prometheus_adapter() -> Binary:
     return Binary("prometheus-adapter", "prometheus-adapter", PROMETHEUS_ADAPTER, at_least(0, 11, 0), recipe)
 
 
+def _keda(name: str, package: str) -> Binary:
+    module = "github.com/kedacore/keda/v2"
+    recipe = GoRecipe(module, KEDA, f"{module}/cmd/{package}", linker_flags=f"-s -w -X {module}/version.Version={KEDA}")
+    return Binary(name, "keda", KEDA, at_least(2, 14, 0), recipe)
+
+
 CATALOGUE: dict[str, Binary] = {
     binary.name: binary
     for binary in (
@@ -170,6 +176,9 @@ CATALOGUE: dict[str, Binary] = {
         _prometheus("promtool"),
         _helm(),
         _prometheus_adapter(),
+        _keda("keda-operator", "operator"),
+        _keda("keda-metrics-apiserver", "adapter"),
     )
 }
+KEDA_PROGRAMS = ("keda-operator", "keda-metrics-apiserver")
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")

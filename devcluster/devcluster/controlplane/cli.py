@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from devcluster.binaries import CATALOGUE, CONTROL_PLANE, BinaryError, Lines, crd_manifests, ensure
+from devcluster.binaries import CATALOGUE, CONTROL_PLANE, KEDA_PROGRAMS, BinaryError, Lines, crd_manifests, ensure
 from devcluster.controlplane.plane import ControlPlane, ControlPlaneError
 from devcluster.controlplane.processes import ProcessError, ProcessTable, stop_recorded
 from devcluster.prometheus import Prometheus, PrometheusError, ScrapeSettings
@@ -73,12 +73,12 @@ def status(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
 
 @app.command()
 def binaries(
-    names: Annotated[list[str] | None, typer.Argument(help="Programs; all of them when none is given.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Programs; all but KEDA's when none is given.")] = None,
 ) -> None:
     """Finds, downloads or builds the programs, and the CRD of ServiceMonitors."""
     with _readable_errors():
         table = Table("program", "path")
-        for name, path in ensure(names or CATALOGUE).items():
+        for name, path in ensure(names or [one for one in CATALOGUE if one not in KEDA_PROGRAMS]).items():
             table.add_row(name, str(path))
         if not names:
             table.add_row("CRD servicemonitors", str(crd_manifests("servicemonitors")))

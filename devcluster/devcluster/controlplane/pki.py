@@ -59,14 +59,28 @@ def create_pki(folder: Path, host_names: Sequence[str], addresses: Sequence[str]
     private, public = _service_account_keys(folder)
     return Pki(
         ca=ca.files,
-        serving=_issue(folder, "serving", "kube-apiserver", ca, ExtendedKeyUsageOID.SERVER_AUTH, names),
+        serving=_issue(folder, "serving", "kube-apiserver", ca, (ExtendedKeyUsageOID.SERVER_AUTH,), names),
         front_proxy_ca=front_proxy_ca.files,
         front_proxy_client=_issue(
-            folder, "front-proxy-client", FRONT_PROXY_CLIENT, front_proxy_ca, ExtendedKeyUsageOID.CLIENT_AUTH, []
+            folder, "front-proxy-client", FRONT_PROXY_CLIENT, front_proxy_ca, (ExtendedKeyUsageOID.CLIENT_AUTH,), []
         ),
         service_account_key=private,
         service_account_public_key=public,
     )
+
+
+def create_mutual_tls(folder: Path, common_name: str, address: str) -> None:
+    """Writes ca.crt, tls.crt and tls.key, as in a Secret of type kubernetes.io/tls, for both ends of a connection.
+
+    Args:
+        folder: made with mode 0700 when missing.
+        common_name: of both ends.
+        address: IP address of the server.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    usages = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
+    names: list[x509.GeneralName] = [x509.IPAddress(ipaddress.ip_address(address))]
+    _issue(folder, "tls", common_name, _authority(folder, "ca", common_name), usages, names)
 
 
 def _authority(folder: Path, stem: str, common_name: str) -> _Authority:
@@ -97,7 +111,7 @@ def _issue(
     stem: str,
     common_name: str,
     authority: _Authority,
-    usage: x509.ObjectIdentifier,
+    usages: Sequence[x509.ObjectIdentifier],
     names: list[x509.GeneralName],
 ) -> KeyPair:
     key = ec.generate_private_key(ec.SECP256R1())
@@ -105,7 +119,7 @@ def _issue(
         _builder(common_name, key)
         .issuer_name(authority.certificate.subject)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), critical=False)
     )
     if names:

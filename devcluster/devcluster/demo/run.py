@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -69,8 +70,9 @@ class Demo:
         urls = [
             f"  {pod['metadata']['name']}: http://{pod['status'].get('podIP', 'no address yet')}:8080" for pod in pods
         ]
-        head = (f"export KUBECONFIG={self.cluster.kubeconfig}", f"Prometheus: {self.cluster.prometheus.url}", "pods:")
-        return "\n".join([*head, *urls])
+        folders = f"{self.cluster.kubectl_program.parent}:{Path(sys.executable).parent}"  # kubectl and its plugin
+        head = (f"export KUBECONFIG={self.cluster.kubeconfig}", f"export PATH={folders}:$PATH")
+        return "\n".join([*head, f"Prometheus: {self.cluster.prometheus.url}", "pods:", *urls])
 
     def _bring_up(self, stack: ExitStack, steps: Steps) -> LocalCluster:
         with steps.step("programs: etcd, Kubernetes, kubectl, Prometheus"):

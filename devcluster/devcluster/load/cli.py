@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -20,6 +21,7 @@ from devcluster.load.clips import CODECS, ClipSpec, Codec, load_clip
 from devcluster.load.control_server import ControlServer, gaussian_blur
 from devcluster.load.plan import CloseOrder, Mix, parse_profile
 from devcluster.load.runner import LoadRunner, RunSettings
+from devcluster.load.visits import VisitRunner, VisitSettings, read_visits
 
 app = typer.Typer(no_args_is_help=True, help="Real WebRTC load and independent checks of a media service.")
 _log = structlog.get_logger()
@@ -147,6 +149,40 @@ def run(
         raise typer.BadParameter(str(error)) from error
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         result = runner.run(_run(settings, control_stdin, show))
+    if not result["totals"]["connected"]:
+        print(f"no session connected to {url}: {result['totals']['endReasons']}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+@app.command()
+def visits(
+    url: _Url,
+    plan: Annotated[Path, typer.Option(help="JSON list of [start, end]: seconds at which users come and leave")],
+    report: Annotated[Path, typer.Option(help="JSON report at the end")],
+    began: Annotated[float, typer.Option(help="Start of the run, seconds of the Unix epoch; 0: now")] = 0.0,
+    stages: _Stages = "",
+    vp8_share: Annotated[float, typer.Option(help="Share of VP8 sessions, the others send H.264")] = 0.5,
+    inspector_share: Annotated[float, typer.Option(help="Share of sessions that decode and check")] = 0.1,
+    size: _Size = "320x240",
+    frames_per_second: _Rate = 15,
+    bits_per_second: _Bits = 250_000,
+    clip_folder: _Folder = None,
+) -> None:
+    """Play users who come and leave at given times; exit code 1 when no session ever connected."""
+    try:
+        settings = VisitSettings(
+            client=ClientSettings(url, _stages(stages), token=os.environ.get("MEDIAPOD_TOKEN", "")),
+            visits=read_visits(plan),
+            began=began or time.time(),
+            clip=_clip_spec(size, frames_per_second, bits_per_second),
+            clip_folder=clip_folder,
+            mix=Mix(vp8_share, inspector_share),
+            report_file=report,
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        result = runner.run(VisitRunner(settings).run())
     if not result["totals"]["connected"]:
         print(f"no session connected to {url}: {result['totals']['endReasons']}", file=sys.stderr)
         raise typer.Exit(1)

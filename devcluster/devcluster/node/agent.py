@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import shutil
 import signal
 
 import aiohttp
 import structlog
 
+from devcluster.node.address_files import AddressFiles
 from devcluster.node.addresses import PodAddresses
 from devcluster.node.api import ApiClient
 from devcluster.node.container_process import isolation_problem
@@ -19,6 +21,7 @@ from devcluster.node.pods import Pods
 from devcluster.node.proxy import ServiceProxy
 from devcluster.node.reflector import Reflector
 from devcluster.node.registration import Registration
+from devcluster.node.service_table import ServiceTable
 from devcluster.node.settings import HOST_IP, NodeSettings
 from devcluster.node.sources import Sources
 
@@ -73,15 +76,16 @@ def _probe_session() -> aiohttp.ClientSession:
 
 
 async def _serve(context: NodeContext, settings: NodeSettings, registration: Registration, stop: asyncio.Event) -> None:
-    context.pods_folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(context.address_files_folder, ignore_errors=True)  # of Services that may be gone
+    for folder in (context.pods_folder, context.address_files_folder):
+        folder.mkdir(parents=True, exist_ok=True)
     await registration.register()
     pods = Pods(context)
     selector = {"fieldSelector": f"spec.nodeName={settings.name}"}
     reflector = Reflector(context.client, "/api/v1/pods", pods.on_change, parameters=selector)
     following = [asyncio.create_task(reflector.run()), asyncio.create_task(_forget_addresses(reflector, pods, context))]
     background = [asyncio.create_task(context.events.run()), asyncio.create_task(registration.run())]
-    if settings.service_proxy:
-        background.append(asyncio.create_task(ServiceProxy(context.client, context.events).run()))
+    background.extend(_service_tasks(context, serve=settings.service_proxy))
     try:
         await _until_stopped(stop, [following[0], *background])
     finally:
@@ -90,6 +94,14 @@ async def _serve(context: NodeContext, settings: NodeSettings, registration: Reg
         await _cancel(background)
         await registration.unready()
         _log.info("node stopped", node=settings.name)
+
+
+def _service_tasks(context: NodeContext, *, serve: bool) -> list["asyncio.Task[None]"]:
+    table = ServiceTable(context.client)
+    parts: list[ServiceTable | AddressFiles | ServiceProxy] = [table, AddressFiles(table, context.address_files_folder)]
+    if serve:
+        parts.append(ServiceProxy(table, context.events))
+    return [asyncio.create_task(part.run()) for part in parts]
 
 
 async def _forget_addresses(reflector: Reflector, pods: Pods, context: NodeContext) -> None:

@@ -36,6 +36,11 @@ class NodeContext:
         """Where each pod has its folder."""
         return self.data_folder / "pods"
 
+    @property
+    def address_files_folder(self) -> Path:
+        """Where the addresses of headless Services are."""
+        return self.data_folder / "addresses"
+
 
 Changed = Callable[[], None]
 """To be called when a container's state has changed."""

@@ -7,6 +7,9 @@ from typing import Self
 
 from devcluster.node.json_types import Json
 
+HEADLESS = "None"
+"""The clusterIP of a headless Service."""
+
 
 @dataclass(frozen=True)
 class PodEndpoint:
@@ -39,10 +42,11 @@ class PodEndpoint:
 
 @dataclass(frozen=True)
 class ServicePort:
-    """One TCP port of a ClusterIP Service with a selector."""
+    """One TCP port of a Service with a selector; ``cluster_ip`` is "None" for a headless one."""
 
     namespace: str
     service: str
+    name: str
     cluster_ip: str
     port: int
     target_port: int | str
@@ -54,9 +58,18 @@ class ServicePort:
 
 def service_ports(service: Json) -> list[ServicePort]:
     """The ports that the proxy listens on for ``service``: none for headless, ExternalName and selectorless ones."""
+    return [] if service["spec"].get("clusterIP") == HEADLESS else _ports(service)
+
+
+def headless_ports(service: Json) -> list[ServicePort]:
+    """The ports of a headless Service with a selector, none for every other."""
+    return _ports(service) if service["spec"].get("clusterIP") == HEADLESS else []
+
+
+def _ports(service: Json) -> list[ServicePort]:
     spec, metadata = service["spec"], service["metadata"]
     address, selector = spec.get("clusterIP"), spec.get("selector")
-    if address in {None, "", "None"} or not selector or spec.get("type") == "ExternalName":
+    if not address or not selector or spec.get("type") == "ExternalName":
         return []
     affinity = None
     if spec.get("sessionAffinity") == "ClientIP":
@@ -65,6 +78,7 @@ def service_ports(service: Json) -> list[ServicePort]:
         ServicePort(
             namespace=metadata["namespace"],
             service=metadata["name"],
+            name=port.get("name", ""),
             cluster_ip=address,
             port=port["port"],
             target_port=port.get("targetPort") or port["port"],

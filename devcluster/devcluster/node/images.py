@@ -19,6 +19,9 @@ class Program:
     argv: tuple[str, ...]
     environment: dict[str, str] = field(default_factory=dict)
     working_directory: str | None = None
+    address_files: dict[str, str] = field(default_factory=dict)
+    """Variables that name a headless Service, each with the Service's port: the program is given the path of a file
+    with the addresses, because no DNS answers here."""
 
 
 ImageTable = dict[str, Program]
@@ -33,7 +36,7 @@ def repository(image: str) -> str:
 
 
 def parse_image_table(content: Any) -> ImageTable:
-    """``{repository: [argv...]}`` or ``{repository: {argv: [...], env: {...}, workingDir: ...}}``.
+    """``{repository: [argv...]}`` or ``{repository: {argv: [...], env: {...}, workingDir: ..., addressFiles: {...}}}``.
 
     The word ``python`` at the start of argv stands for the interpreter that runs the node. Raises ImageTableError.
     """
@@ -42,17 +45,24 @@ def parse_image_table(content: Any) -> ImageTable:
     return {str(name): _program(str(name), entry) for name, entry in content.items()}
 
 
+_FIELDS = {"argv", "env", "workingDir", "addressFiles"}
+
+
 def _program(name: str, entry: Any) -> Program:
     fields = {"argv": entry} if isinstance(entry, list) else entry
-    if not isinstance(fields, dict) or set(fields) - {"argv", "env", "workingDir"}:
-        raise ImageTableError(f"image {name}: expected a list (argv) or a mapping with argv, env and workingDir")
+    if not isinstance(fields, dict) or set(fields) - _FIELDS:
+        raise ImageTableError(f"image {name}: expected a list (argv) or a mapping with {', '.join(sorted(_FIELDS))}")
     argv = fields.get("argv")
     if not isinstance(argv, list) or not argv or not all(isinstance(part, str) for part in argv):
         raise ImageTableError(f"image {name}: argv must be a non-empty list of strings, got {argv!r}")
-    environment = {str(key): str(value) for key, value in (fields.get("env") or {}).items()}
+    environment, address_files = _texts(fields.get("env")), _texts(fields.get("addressFiles"))
     if argv[0] == "python":
         argv = [sys.executable, *argv[1:]]
-    return Program(tuple(argv), environment, fields.get("workingDir"))
+    return Program(tuple(argv), environment, fields.get("workingDir"), address_files)
+
+
+def _texts(mapping: Any) -> dict[str, str]:
+    return {str(key): str(value) for key, value in (mapping or {}).items()}
 
 
 def load_image_table(path: Path) -> ImageTable:

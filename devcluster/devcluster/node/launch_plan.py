@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from devcluster.node.address_files import file_for_name
 from devcluster.node.context import NodeContext
 from devcluster.node.downward import PodFacts
 from devcluster.node.environment import Contents, container_environment
@@ -45,10 +46,19 @@ def command_line(container: Json, program: Program, environment: Mapping[str, st
     ]
 
 
-def kept_paths(program: Program, home: Path) -> list[str]:
-    """What the program is made of: this Python with its packages, files named in the image table, and its home."""
+def give_address_files(environment: dict[str, str], program: Program, facts: PodFacts, folder: Path) -> None:
+    """Puts paths of address files in the place of Services' names, in the variables that the image table names."""
+    namespace = facts.pod["metadata"]["namespace"]
+    for variable, port in program.address_files.items():
+        name = environment.get(variable, "")
+        if name and "/" not in name:
+            environment[variable] = str(file_for_name(folder, namespace, name, port))
+
+
+def kept_paths(program: Program, *folders: Path) -> list[str]:
+    """What the program is made of: this Python with its packages, files named in the image table, and ``folders``."""
     named = [part for part in (*program.argv, program.working_directory or "") if part.startswith("/")]
-    paths = [str(home), sys.prefix, sys.base_prefix, *(path for path in sys.path if path), *named]
+    paths = [*map(str, folders), sys.prefix, sys.base_prefix, *(path for path in sys.path if path), *named]
     return sorted({path for path in paths if Path(path).exists()})
 
 
@@ -70,6 +80,7 @@ def plan_launch(
         path.mkdir(parents=True, exist_ok=True)
     server = (context.client.connection.host, context.client.connection.port)
     environment = container_environment(container, facts, contents, initial_environment(program, facts, home, server))
+    give_address_files(environment, program, facts, context.address_files_folder)
     mounts = container_mounts(container, volumes.paths, environment)
     make_sub_paths(mounts)
     if not context.isolated:
@@ -81,7 +92,7 @@ def plan_launch(
         isolated=context.isolated,
         base=str(base),
         mounts=mounts,
-        kept=kept_paths(program, home),
+        kept=kept_paths(program, home, context.address_files_folder),
     )
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 
-from mediapod.observability.metrics import Metrics
+SIMULATED = "cuda-simulated"
+
+Exposition = Callable[[], Awaitable[tuple[bytes, str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +24,12 @@ class DeviceReport:
     simulated: bool
     torch: str | None
     cuda: bool
+
+
+def report_of(device: str) -> DeviceReport:
+    """What /healthz says about a device."""
+    torch = importlib.metadata.version("torch") if importlib.util.find_spec("torch") else None
+    return DeviceReport(device, device == SIMULATED, torch, device == "cuda")
 
 
 class Condition(Protocol):
@@ -37,8 +48,8 @@ class Condition(Protocol):
         """Where effects run."""
 
 
-def health_router(condition: Condition, metrics: Metrics) -> APIRouter:
-    """/healthz, /startupz, /readyz and /metrics."""
+def health_router(condition: Condition, exposition: Exposition) -> APIRouter:
+    """/healthz, /startupz, /readyz and /metrics. exposition: Prometheus' text format, and its content type."""
     router = APIRouter()
 
     @router.get("/healthz")
@@ -57,7 +68,7 @@ def health_router(condition: Condition, metrics: Metrics) -> APIRouter:
 
     @router.get("/metrics")
     async def prometheus() -> Response:
-        content, media_type = metrics.exposition()
+        content, media_type = await exposition()
         return Response(content, headers={"content-type": media_type})
 
     return router

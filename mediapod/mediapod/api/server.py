@@ -1,4 +1,4 @@
-"""Runs an ASGI application on a port, without taking over the process' signals."""
+"""Runs an ASGI application on a listening socket, without taking over the process' signals."""
 
 from __future__ import annotations
 
@@ -27,11 +27,14 @@ class _QuietServer(uvicorn.Server):
 
 
 class HttpServer:
-    """One listening port. Made listening; `start` serves, `stop` ends it gracefully."""
+    """Serves on one listening socket: `start` serves, `stop` ends it gracefully and closes the socket.
 
-    def __init__(self, address: str, port: int, setting: str) -> None:
-        self._socket = _listen(address, port, setting)
-        self.port: int = self._socket.getsockname()[1]
+    port: 0 for a Unix socket.
+    """
+
+    def __init__(self, listening: socket.socket) -> None:
+        self._socket = listening
+        self.port: int = 0 if listening.family == socket.AF_UNIX else listening.getsockname()[1]
         self._server: _QuietServer | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -60,7 +63,8 @@ class HttpServer:
         self._socket.close()
 
 
-def _listen(address: str, port: int, setting: str) -> socket.socket:
+def listen(address: str, port: int, setting: str) -> socket.socket:
+    """A socket that listens on a TCP port; 0: any free one. Raises PortTaken, naming the `setting`."""
     listening = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

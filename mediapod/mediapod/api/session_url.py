@@ -5,9 +5,11 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from mediapod.api.hops import as_response, hop_of
 from mediapod.api.limits import check_access, read_body
 from mediapod.api.problems import Problem
-from mediapod.api.signalling import Signalling, as_response, check_rate, hop_of, media_type, no_such_session
+from mediapod.api.refusals import ask_owner, check_rate, no_such_session
+from mediapod.api.signalling import Signalling, media_type
 from mediapod.rtc.connection import OtherIceCredentials
 from mediapod.rtc.offer import InvalidOffer
 from mediapod.rtc.trickle import MAXIMUM_FRAGMENT_BYTES, Fragment, parse_fragment
@@ -43,7 +45,7 @@ async def _serve(signalling: Signalling, request: Request, token: str) -> Respon
     body = await read_body(request, MAXIMUM_FRAGMENT_BYTES)
     owner, _, secret = token.partition("-")
     if owner != signalling.owner:
-        return as_response(await signalling.ask_owner(owner, hop_of(request, body)))
+        return as_response(await ask_owner(signalling.placement, owner, hop_of(request, body)))
     session = signalling.registry.find_by_secret(secret)
     if session is None or session.state is State.ENDED:
         raise no_such_session()

@@ -11,11 +11,14 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from mediapod.access import Access
+from mediapod.api.hops import as_response, hop_of
 from mediapod.api.limits import TokenBucket, check_access, read_body
 from mediapod.api.problems import Problem
+from mediapod.api.refusals import RefusedProblem, ask_owner, check_rate, result_of, unavailable
 from mediapod.observability.metrics import Metrics, OfferResult
-from mediapod.placement import Answer, Hop, OwnerUnknown, OwnerUnreachable, Placement
-from mediapod.rtc.ice import MediaAddress, NoMediaPort
+from mediapod.placement import Answer, Placement
+from mediapod.rtc.errors import MediaUnavailable
+from mediapod.rtc.ice import MediaAddress
 from mediapod.rtc.offer import InvalidOffer, Offer, Purpose, check_offer
 from mediapod.rtc.turn import TurnServers
 from mediapod.session.admission import Draining, Refused
@@ -24,17 +27,7 @@ from mediapod.session.session import PeerFactory, Session
 
 log = structlog.get_logger(__name__)
 
-RETRY_SECONDS = 2
 SDP_TYPE = "application/sdp"
-FORWARDED_HEADERS = ("authorization", "content-type", "accept", "if-match")
-
-
-class RefusedProblem(Problem):
-    """503: full or draining."""
-
-    def __init__(self, detail: str, retry_after_seconds: int, draining: bool) -> None:
-        super().__init__(503, detail, headers={"Retry-After": str(retry_after_seconds)})
-        self.draining = draining
 
 
 class OfferForm(Protocol):
@@ -80,7 +73,7 @@ class Signalling:
         try:
             response, result = await self._offer(request, form)
         except Problem as problem:
-            self.metrics.offer(_result_of(problem))
+            self.metrics.offer(result_of(problem))
             raise
         except Exception:
             self.metrics.offer(OfferResult.FAILED)
@@ -104,19 +97,7 @@ class Signalling:
         hop = hop_of(request, body)
         if form.owner is None:
             return await self.placement.place(hop)
-        return await self.ask_owner(form.owner, hop)
-
-    async def ask_owner(self, owner: str, hop: Hop) -> Answer:
-        """Let another pod answer for its session. Raises Problem 404 or 503."""
-        if self.placement is None:
-            raise no_such_session()
-        try:
-            return await self.placement.to_owner(owner, hop)
-        except OwnerUnknown as error:
-            raise no_such_session() from error
-        except OwnerUnreachable as error:
-            retry = {"Retry-After": str(RETRY_SECONDS)}
-            raise Problem(503, "the pod that owns this session does not answer", headers=retry) from error
+        return await ask_owner(self.placement, form.owner, hop)
 
     async def _here(self, offer: Offer, form: OfferForm) -> Response:
         try:
@@ -125,9 +106,9 @@ class Signalling:
             raise _problem_of(invalid, form) from invalid
         except Refused as refused:
             raise RefusedProblem(str(refused), refused.retry_after_seconds, isinstance(refused, Draining)) from refused
-        except NoMediaPort as error:
-            log.warning("no media port", error=str(error))
-            raise Problem(503, "no media port is free", headers={"Retry-After": str(RETRY_SECONDS)}) from error
+        except MediaUnavailable as error:
+            log.warning("no address for media", error=str(error))
+            raise unavailable(error.public) from error
         response = form.render(self, session, answer)
         response.headers["location"] = f"/session/{self.owner}-{session.secret}"
         response.headers["etag"] = session.ice_tag
@@ -139,26 +120,9 @@ class Signalling:
         return list(self.turn.links(name, time.time()))
 
 
-def hop_of(request: Request, body: bytes) -> Hop:
-    """The request in the form in which another pod gets it."""
-    headers = {name: request.headers[name] for name in FORWARDED_HEADERS if name in request.headers}
-    return Hop(request.method, request.url.path, headers, body)
-
-
-def check_rate(bucket: TokenBucket, what: str) -> None:
-    """Raise Problem 429 when too many come at once."""
-    if not bucket.take():
-        raise Problem(429, f"too many {what} at once", headers={"Retry-After": str(RETRY_SECONDS)})
-
-
 def media_type(request: Request) -> str:
     """The media type of the body, lower case, without parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
-def no_such_session() -> Problem:
-    """404."""
-    return Problem(404, "no such session; it may have ended")
 
 
 def _checked(form: OfferForm, request: Request, body: bytes) -> Offer:
@@ -171,19 +135,3 @@ def _checked(form: OfferForm, request: Request, body: bytes) -> Offer:
 def _problem_of(invalid: InvalidOffer, form: OfferForm) -> Problem:
     status = 413 if invalid.too_large else form.unsupported_status if invalid.unsupported else 400
     return Problem(status, str(invalid), field=invalid.field)
-
-
-def as_response(answer: Answer) -> Response:
-    """What another pod answered, as our response."""
-    response = Response(answer.body, answer.status)
-    for name, value in answer.headers:
-        response.headers.append(name, value)
-    return response
-
-
-def _result_of(problem: Problem) -> OfferResult:
-    if isinstance(problem, RefusedProblem):
-        return OfferResult.REJECTED_DRAINING if problem.draining else OfferResult.REJECTED_CAPACITY
-    if problem.status == 429:
-        return OfferResult.REJECTED_CAPACITY
-    return OfferResult.INVALID if problem.status < 500 else OfferResult.FAILED

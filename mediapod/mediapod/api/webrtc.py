@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from mediapod.api.limits import check_access
 from mediapod.api.problems import Problem
 from mediapod.api.signalling import Signalling
 from mediapod.rtc.offer import Purpose
@@ -41,8 +44,14 @@ class JsonOffer:
 
 
 def webrtc_router(signalling: Signalling) -> APIRouter:
-    """/webrtc/offer."""
+    """/webrtc/offer and /webrtc/ice-servers."""
     router = APIRouter()
+
+    @router.get("/webrtc/ice-servers")
+    async def ice_servers(request: Request) -> JSONResponse:
+        check_access(request, signalling.access)
+        servers = signalling.turn.ice_servers("browser", time.time())
+        return JSONResponse({"iceServers": servers}, headers={"Cache-Control": "no-store"})
 
     @router.post("/webrtc/offer")
     async def offer(request: Request) -> Response:

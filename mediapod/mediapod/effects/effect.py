@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
@@ -39,15 +40,23 @@ class EffectUnavailable(Exception):  # noqa: N818  same wording as InvalidStages
         self.field, self.message, self.allowed = field, message, allowed
 
 
-class PlaneBatch(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class PlaneBatch:
     """B pictures of one size as tensors of one floating dtype, values 0..255 (not rounded).
 
-    y: (B, 1, H, W); u, v: (B, 1, (H+1)//2, (W+1)//2).
+    y: (B, 1, H, W); u, v: (B, 1, (H+1)//2, (W+1)//2). motion: (B, 1, rows, columns), the maps of frames.motion, for
+    effects that see motion; None: not known.
     """
 
     y: Tensor
     u: Tensor
     v: Tensor
+    motion: Tensor | None = None
+
+    @property
+    def planes(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Luma and both chromas."""
+        return self.y, self.u, self.v
 
 
 P = TypeVar("P", bound=Parameters)
@@ -64,6 +73,8 @@ class Effect(ABC, Generic[P]):
     Parameters: ClassVar[type[Parameters]]
     of_requests: ClassVar[bool] = True
     """Whether a request of anybody may name it; otherwise only the pipeline may."""
+    sees_motion: ClassVar[bool] = False
+    """Whether it needs the motion of the stream beside the picture; engines hand that on from stage to stage."""
 
     def __init__(self, parameters: P) -> None:
         self.parameters = parameters

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from mediapod.effects.background_dim import BackgroundDim
 from mediapod.effects.color_correction import ColorCorrection
 from mediapod.effects.convolution_bench import ConvolutionBench
 from mediapod.effects.edge_detect import EdgeDetect
@@ -19,6 +20,7 @@ from mediapod.effects.torch_module import TorchModule
 from mediapod.effects.translate import Translate
 
 _CLASSES: tuple[type[Effect[Any]], ...] = (
+    BackgroundDim,
     ColorCorrection,
     ConvolutionBench,
     EdgeDetect,

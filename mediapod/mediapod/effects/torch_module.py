@@ -64,17 +64,17 @@ class TorchModule(Effect[TorchModuleParameters]):
         )
         with torch.inference_mode():
             changed = self.torch(PlaneBatch(*planes))
-            rounded = [plane[0, 0].round().clamp(0, 255).to(torch.uint8).numpy() for plane in changed]
+            rounded = [plane[0, 0].round().clamp(0, 255).to(torch.uint8).numpy() for plane in changed.planes]
         return I420Frame(*rounded)
 
     def torch(self, batch: PlaneBatch) -> PlaneBatch:
-        wide = PlaneBatch(*(plane.float() for plane in batch))
+        wide = PlaneBatch(*(plane.float() for plane in batch.planes))
         if self.parameters.layout == "Luma":
             luma = self._run((wide.y - 16) / 219)
             changed = PlaneBatch(16 + 219 * luma, wide.u, wide.v)
         else:
             changed = rgb_to_planes(self._run(planes_to_rgb(wide)))
-        return PlaneBatch(*(plane.to(batch.y.dtype) for plane in changed))
+        return PlaneBatch(*(plane.to(batch.y.dtype) for plane in changed.planes))
 
     def _run(self, pictures: Tensor) -> Tensor:
         from torch.nn import functional

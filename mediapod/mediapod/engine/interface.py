@@ -22,6 +22,7 @@ class EffectError(Exception):
         super().__init__(f"stage {stage!r}: effect {effect} failed: {reason}")
         self.stage = stage
         self.effect = effect
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)

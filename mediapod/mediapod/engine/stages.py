@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
 import numpy as np
@@ -46,6 +46,11 @@ class InvalidStages(Exception):  # noqa: N818  the condition reason users see is
         super().__init__("; ".join(f"{e['field']}: {e['message']}" for e in errors))
         self.errors = errors
 
+    def describe(self) -> str:
+        """What to tell whoever has set them."""
+        described = (f"{e['field']}: {e['message']} (allowed: {', '.join(e['allowed'])})" for e in self.errors)
+        return f"MEDIAPOD_STAGES: {'; '.join(described)}"
+
 
 def build_stages(specs: Sequence[StageSpec]) -> list[Stage]:
     """Return the stages with their effects built, in order. Raises InvalidStages listing all mistakes."""
@@ -73,10 +78,15 @@ def run_on_cpu(stages: Sequence[Stage], frame: I420Frame) -> I420Frame:
     """Run the CPU form of every stage in turn. Raises EffectError naming the stage that failed."""
     for stage in stages:
         try:
-            frame = stage.effect.cpu(frame)
+            frame = replace(stage.effect.cpu(frame), motion=frame.motion)
         except Exception as cause:  # an effect may fail in any way; the frame is lost, the session is not
             raise EffectError(stage.name, stage.effect.name, repr(cause)) from cause
     return frame
+
+
+def changes_nothing(stages: Sequence[Stage]) -> bool:
+    """Whether pictures leave these stages as they came."""
+    return all(stage.effect.is_identity for stage in stages)
 
 
 def grey_frame(width: int, height: int) -> I420Frame:

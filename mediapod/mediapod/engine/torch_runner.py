@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from mediapod.engine.fallback import DeviceError
 from mediapod.engine.interface import EffectError
 from mediapod.engine.stages import Stage
 from mediapod.frames.i420 import I420Frame
+from mediapod.frames.motion import MOST, motion_shape
 
 REASON_OUT_OF_MEMORY = "out_of_memory"
 REASON_CUDA_ERROR = "cuda_error"
@@ -68,11 +70,17 @@ def fallback_reason(failure: Exception) -> str | None:
 
 
 class _Staging(NamedTuple):
-    """Page-locked uint8 planes for up to `capacity` frames of one size."""
+    """Page-locked uint8 planes, and maps of motion, for up to `capacity` frames of one size."""
 
     y: torch.Tensor
     u: torch.Tensor
     v: torch.Tensor
+    motion: torch.Tensor
+
+    @property
+    def planes(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What goes there and comes back."""
+        return self.y, self.u, self.v
 
 
 class _Lane:
@@ -89,20 +97,21 @@ class _Lane:
     def run(self, stages: Sequence[Stage], frames: Sequence[I420Frame]) -> list[I420Frame]:
         staging = self._staging_for(frames)
         _fill(staging, frames)
+        sent = staging if any(stage.effect.sees_motion for stage in stages) else staging.planes
         with torch.cuda.stream(self._upload):
-            raw = [plane[: len(frames)].to(self._device, non_blocking=True) for plane in staging]
+            raw = [plane[: len(frames)].to(self._device, non_blocking=True) for plane in sent]
         self._follow(self._compute, self._upload)
         with torch.cuda.stream(self._compute):
             batch = PlaneBatch(*(plane.to(self._dtype) for plane in raw))
             batch = _run_stages(stages, batch)
-            finished = [plane.round().clamp_(0, 255).to(torch.uint8) for plane in batch]
+            finished = [plane.round().clamp_(0, 255).to(torch.uint8) for plane in batch.planes]
         self._follow(self._download, self._compute)
         with torch.cuda.stream(self._download):
-            for target, plane in zip(staging, finished, strict=True):
+            for target, plane in zip(staging.planes, finished, strict=True):
                 target[: len(frames)].copy_(plane, non_blocking=True)
         # `raw` and `finished` are used on streams that did not allocate them; they live until this wait is over.
         self._wait(self._download)
-        return _read(staging, len(frames))
+        return _read(staging, frames)
 
     def _staging_for(self, frames: Sequence[I420Frame]) -> _Staging:
         size = (frames[0].height, frames[0].width)
@@ -114,7 +123,8 @@ class _Lane:
 
     def _new_staging(self, frame: I420Frame, count: int) -> _Staging:
         capacity = 1 << (count - 1).bit_length()
-        shapes = [(capacity, 1, *plane.shape) for plane in (frame.y, frame.u, frame.v)]
+        planes = [plane.shape for plane in (frame.y, frame.u, frame.v)]
+        shapes = [(capacity, 1, *shape) for shape in (*planes, motion_shape(frame.height, frame.width))]
         return _Staging(*(torch.empty(shape, dtype=torch.uint8, pin_memory=self._on_cuda) for shape in shapes))
 
     def _new_stream(self) -> torch.cuda.Stream | None:
@@ -136,7 +146,7 @@ class _Lane:
 def _run_stages(stages: Sequence[Stage], batch: PlaneBatch) -> PlaneBatch:
     for stage in stages:
         try:
-            batch = stage.effect.torch(batch)
+            batch = replace(stage.effect.torch(batch), motion=batch.motion)
         except Exception as failure:
             reason = fallback_reason(failure)
             if reason is not None:
@@ -147,9 +157,14 @@ def _run_stages(stages: Sequence[Stage], batch: PlaneBatch) -> PlaneBatch:
 
 def _fill(staging: _Staging, frames: Sequence[I420Frame]) -> None:
     for index, frame in enumerate(frames):
-        for target, plane in zip(staging, (frame.y, frame.u, frame.v), strict=True):
+        for target, plane in zip(staging.planes, (frame.y, frame.u, frame.v), strict=True):
             np.copyto(target[index, 0].numpy(), plane)
+        staging.motion[index] = MOST if frame.motion is None else torch.from_numpy(frame.motion)
 
 
-def _read(staging: _Staging, count: int) -> list[I420Frame]:
-    return [I420Frame(*(plane[index, 0].numpy().copy() for plane in staging)) for index in range(count)]
+def _read(staging: _Staging, frames: Sequence[I420Frame]) -> list[I420Frame]:
+    y, u, v = staging.planes
+    return [
+        replace(frame, y=y[index, 0].numpy().copy(), u=u[index, 0].numpy().copy(), v=v[index, 0].numpy().copy())
+        for index, frame in enumerate(frames)
+    ]

@@ -13,12 +13,14 @@ class I420Frame:
     """One picture in planar YUV 4:2:0, 8 bit.
 
     y: (height, width) uint8; u, v: ((height+1)//2, (width+1)//2) uint8;
-    C-contiguous or row-strided, never aliased after hand-over.
+    C-contiguous or row-strided, never aliased after hand-over. motion: see frames.motion; None: nobody needs it, or it
+    is not known.
     """
 
     y: NDArray[np.uint8]
     u: NDArray[np.uint8]
     v: NDArray[np.uint8]
+    motion: NDArray[np.uint8] | None = None
 
     @property
     def width(self) -> int:

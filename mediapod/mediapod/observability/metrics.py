@@ -78,6 +78,12 @@ class Metrics:
         self._lag = Histogram(
             "mediapod_loop_lag_seconds", "How late the event loop runs.", buckets=LAG_BUCKETS, registry=registry
         )
+        self._lost = Counter(
+            "mediapod_processes_lost",
+            "Processes of the pod that were replaced, by why.",
+            ["process", "reason"],
+            registry=registry,
+        )
         self._build = Gauge("mediapod_build_info", "Always 1.", ["version", "device"], registry=registry)
 
     def _requests(self, registry: CollectorRegistry) -> None:
@@ -115,6 +121,10 @@ class Metrics:
     def device_fallback(self, reason: str) -> None:
         """Count a fallback from GPU to CPU. Callable from any thread."""
         self._fallbacks.labels(reason).inc()
+
+    def process_lost(self, process: str, reason: str) -> None:
+        """Count a media worker or device process that crashed or hung."""
+        self._lost.labels(process, reason).inc()
 
     def loop_lag(self, seconds: float) -> None:
         """Observe how late a timer of the event loop was."""

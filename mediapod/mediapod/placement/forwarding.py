@@ -1,4 +1,4 @@
-"""Hands offers and session requests to another pod, over its admin port: one hop, a short time-out, no second try."""
+"""Hands offers and session requests to another pod, over its admin port: one hop, a short time-out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import httpx
 import structlog
 
-from mediapod.placement.board import LoadBoard
+from mediapod.placement.board import ASKED_PEERS, LoadBoard
 from mediapod.placement.choice import Load, choose_peer
 from mediapod.placement.peers import Peers, owner_of
 
@@ -18,6 +18,9 @@ log = structlog.get_logger(__name__)
 FORWARD_SECONDS = 1.5
 PREFIX = "/placement"  # on the admin port; what arrives there is never handed on
 RETURNED_HEADERS = ("content-type", "location", "etag", "link", "accept-patch", "retry-after", "www-authenticate")
+
+
+WORKER_MARK = "."  # in owners, between the pod and the number of its media worker
 
 
 class OwnerUnknown(LookupError):  # noqa: N818  says what is the case
@@ -61,19 +64,23 @@ class Placement:
         """Let a peer answer the offer, if one is clearly emptier or this pod is full; None: serve it here."""
         if self._board is None:
             return None
-        peer = choose_peer(self._own_load(), await self._board.loads(), self._randomness)
-        if peer is None:
-            return None
-        answer = await self._forward(peer.address, hop)
-        if answer is None or not 200 <= answer.status < 300:
+        for _ in range(ASKED_PEERS):  # what is known is up to a second old: one that has filled up since refuses
+            peer = choose_peer(self._own_load(), await self._board.loads(), self._randomness)
+            if peer is None:
+                return None
+            answer = await self._forward(peer.address, hop)
+            if answer is not None and 200 <= answer.status < 300:
+                self._board.placed(peer.address)
+                return answer
             self._board.unreachable(peer.address)
-            return None
-        self._board.placed(peer.address)
-        return answer
+            if answer is None:  # waiting for another one as long again would be worse than an answer
+                return None
+        return None
 
     async def to_owner(self, owner: str, hop: Hop) -> Answer:
-        """Let the owner of a session answer. Raises OwnerUnknown, OwnerUnreachable."""
-        address = await self._board.address_of(owner) if self._board is not None else None
+        """Let the owner of a session answer: a pod, or "pod.worker". Raises OwnerUnknown, OwnerUnreachable."""
+        pod, _, _ = owner.partition(WORKER_MARK)
+        address = await self._board.address_of(pod) if self._board is not None else None
         if address is None:
             raise OwnerUnknown(owner)
         answer = await self._forward(address, hop)

@@ -55,10 +55,14 @@ class ViewerQueue:
 
 
 class Broadcast:
-    """The processed media of one publisher. codecs: kind -> codec name, once they are negotiated."""
+    """The processed media of one publisher. codecs: kind -> codec name, once they are negotiated. color_space: what is
+    said of the colours of its pictures, as a header extension.
+    """
 
-    def __init__(self, request_keyframe: Callable[[], None]) -> None:
-        self.request_keyframe = request_keyframe
+    def __init__(
+        self, request_keyframe: Callable[[], None], color_space: Callable[[], bytes | None] = lambda: None
+    ) -> None:
+        self.request_keyframe, self.color_space = request_keyframe, color_space
         self.codecs: dict[str, str] = {}
         self._viewers: dict[str, set[ViewerQueue]] = {"video": set(), "audio": set()}
         self._on_close: set[Callable[[], None]] = set()

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
+import struct
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, cast
 
 from aioice import Candidate
 from aioice.ice import Connection, StunProtocol
+from aioice.turn import TurnClientUdpProtocol
 from aiortc import (
     RTCCertificate,
     RTCDtlsTransport,
@@ -35,16 +37,31 @@ from aiortc.rtcrtpparameters import (
 )
 from aiortc.rtcrtpsender import RTCEncodedFrame
 from aiortc.rtcrtptransceiver import RTCRtpTransceiver
-from aiortc.rtp import HeaderExtensions, RtpPacket, pack_header_extensions
+from aiortc.rtp import (
+    HeaderExtensions,
+    HeaderExtensionsMap,
+    RtpPacket,
+    pack_header_extensions,
+    unpack_header_extensions,
+)
 
 from mediapod.rtc.datagrams import TimedDatagram
 from mediapod.rtc.repair import Retransmissions
 
 SUPPORTED = {"aiortc": "1.16.", "aioice": "0.13."}
+MID_URI = "urn:ietf:params:rtp-hdrext:sdes:mid"
+ABS_SEND_TIME_URI = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
 PLAYOUT_DELAY_URI = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
+COLOR_SPACE_URI = "http://www.webrtc.org/experiments/rtp-hdrext/color-space"
+OWN_EXTENSIONS = (PLAYOUT_DELAY_URI, COLOR_SPACE_URI)  # of video, beside those of aiortc
 PLAYOUT_DELAY_NONE = b"\x00\x00\x00"  # minimum and maximum 0: show a frame as soon as it is decoded
 QUEUED_DATAGRAMS = 2048  # per ICE connection; libwebrtc's socket buffers hold about as much
+TURN_NAMES = [  # undocumented, used by relay_socket
+    *("_send", "channel_bind", "channel_refresh_at", "channel_refresh_time", "channel_to_peer", "connect", "delete"),
+    *("peer_to_channel", "receiver", "relayed_address", "send_data"),
+]
 STUN_FIRST_BYTES = range(4)  # RFC 7983 section 7
+MOST_SOURCES = 24  # of a peer connection; aiortc reports on each in one packet, which has room for 31 (RFC 3550 6.4.2)
 
 OnPacket = Callable[[RtpPacket, bytes, RTCRtpCodecParameters, float], bool]
 NextFrame = Callable[[RTCRtpCodecParameters], Awaitable[RTCEncodedFrame]]
@@ -99,32 +116,75 @@ class _PacketTap:
         return self._on_packet(packet, packet._data, codec, self._note.arrived), None
 
 
-class _HeaderExtensionWriter:
-    """Stands where the sender has its HeaderExtensionsMap: MID, absolute send time and playout delay."""
+class _Sources(dict[int, Any]):
+    """Stands where the router has its table by SSRC. Takes no further ones when full: an SSRC costs nothing to invent,
+    and aiortc keeps statistics of each for as long as the connection lasts.
+    """
+
+    def __setitem__(self, source: int, receiver: Any) -> None:
+        if source in self or len(self) < MOST_SOURCES:
+            super().__setitem__(source, receiver)
+
+
+def _bound_sources(receiver: RTCRtpReceiver) -> None:
+    """Drop packets of sources beyond the first ones."""
+    router = receiver.transport._rtp_router
+    if not isinstance(router.ssrc_table, _Sources):
+        router.ssrc_table = _Sources(router.ssrc_table)
+    handle = receiver._handle_rtp_packet
+
+    async def handle_known(packet: RtpPacket, arrival_time_ms: int) -> None:
+        if packet.ssrc in router.ssrc_table:
+            await handle(packet, arrival_time_ms)
+
+    receiver._handle_rtp_packet = handle_known  # type: ignore[method-assign]
+
+
+class _HeaderExtensionReader(HeaderExtensionsMap):
+    """Stands where the DTLS transport has its map; reads the color space too, and damaged extensions only cost their
+    packet: aiortc's own lets struct.error end the transport.
+    """
 
     def __init__(self) -> None:
-        self._mid: int | None = None
-        self._abs_send_time: int | None = None
-        self._playout_delay: int | None = None
+        super().__init__()
+        self._color_space: int | None = None
 
     def configure(self, parameters: RTCRtpParameters) -> None:
-        for extension in parameters.headerExtensions:
-            if extension.uri == "urn:ietf:params:rtp-hdrext:sdes:mid":
-                self._mid = extension.id
-            elif extension.uri == "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time":
-                self._abs_send_time = extension.id
-            elif extension.uri == PLAYOUT_DELAY_URI:
-                self._playout_delay = extension.id
+        super().configure(parameters)
+        ids = {extension.uri: extension.id for extension in parameters.headerExtensions}
+        self._color_space = ids.get(COLOR_SPACE_URI, self._color_space)
+
+    def get(self, extension_profile: int, extension_value: bytes) -> HeaderExtensions:
+        try:
+            values = super().get(extension_profile, extension_value)
+            if self._color_space is not None:
+                found = dict(unpack_header_extensions(extension_profile, extension_value))
+                vars(values)["color_space"] = found.get(self._color_space)
+        except (struct.error, IndexError) as error:
+            raise ValueError(f"damaged header extensions: {error}") from error
+        return values
+
+
+class _HeaderExtensionWriter:
+    """Stands where the sender has its HeaderExtensionsMap: MID, absolute send time, playout delay and color space."""
+
+    def __init__(self, color_space: Callable[[], bytes | None]) -> None:
+        self._read_color_space = color_space
+        self._ids: dict[str, int] = {}
+
+    def configure(self, parameters: RTCRtpParameters) -> None:
+        self._ids = {extension.uri: extension.id for extension in parameters.headerExtensions}
 
     def set(self, values: HeaderExtensions) -> tuple[int, bytes]:
-        extensions: list[tuple[int, bytes]] = []
-        if self._mid and values.mid is not None:
-            extensions.append((self._mid, values.mid.encode()))
-        if self._abs_send_time and values.abs_send_time is not None:
-            extensions.append((self._abs_send_time, values.abs_send_time.to_bytes(3, "big")))
-        if self._playout_delay:
-            extensions.append((self._playout_delay, PLAYOUT_DELAY_NONE))
-        return pack_header_extensions(extensions)
+        send_time = values.abs_send_time
+        wanted: list[tuple[str, bytes | None]] = [
+            (MID_URI, values.mid.encode() if values.mid is not None else None),
+            (ABS_SEND_TIME_URI, send_time.to_bytes(3, "big") if send_time is not None else None),
+            (PLAYOUT_DELAY_URI, PLAYOUT_DELAY_NONE),
+            (COLOR_SPACE_URI, self._read_color_space()),
+        ]
+        ids = self._ids
+        return pack_header_extensions([(ids[uri], value) for uri, value in wanted if value is not None and uri in ids])
 
 
 class GuardedProtocol(StunProtocol):
@@ -191,6 +251,10 @@ def take_over_receiver(receiver: RTCRtpReceiver, on_packet: OnPacket, on_disconn
     if _private(receiver, "nack_generator") is not None:
         _replace(receiver, "nack_generator", Retransmissions(time.monotonic))
 
+    _bound_sources(receiver)
+    if not isinstance(receiver.transport._rtp_header_extensions_map, _HeaderExtensionReader):
+        receiver.transport._rtp_header_extensions_map = _HeaderExtensionReader()
+
     async def receive(parameters: RTCRtpReceiveParameters) -> None:
         _start_receiver(receiver, parameters)
 
@@ -210,11 +274,20 @@ def _start_receiver(receiver: RTCRtpReceiver, parameters: RTCRtpReceiveParameter
     _replace(receiver, "started", True)
 
 
+def color_space_of(packet: RtpPacket) -> bytes | None:
+    """The header extension color-space of a received packet."""
+    return cast("bytes | None", getattr(packet.extensions, "color_space", None))
+
+
 def take_over_sender(
-    sender: RTCRtpSender, next_frame: NextFrame, on_keyframe_request: Callable[[], None], rate: RateTarget | None
+    sender: RTCRtpSender,
+    next_frame: NextFrame,
+    on_keyframe_request: Callable[[], None],
+    rate: RateTarget | None,
+    color_space: Callable[[], bytes | None] = lambda: None,
 ) -> None:
     """Make `sender` send what `next_frame` returns; it is called again when the last packet has been handed to the
-    socket.
+    socket. color_space: what its packets say of their colours (the header extension), None for nothing.
     """
 
     async def next_encoded_frame(codec: RTCRtpCodecParameters) -> RTCEncodedFrame:
@@ -224,13 +297,24 @@ def take_over_sender(
     sender._send_keyframe = on_keyframe_request  # type: ignore[method-assign]
     _replace(sender, "encoder", rate)
     if sender.kind == "video":
-        _replace(sender, "rtp_header_extensions_map", _HeaderExtensionWriter())
+        _replace(sender, "rtp_header_extensions_map", _HeaderExtensionWriter(color_space))
 
 
-def negotiate_playout_delay(transceiver: RTCRtpTransceiver, extension_id: int) -> None:
-    """Answer the offered playout-delay extension; without it browsers hold frames for 50 ms and more."""
-    extension = RTCRtpHeaderExtensionParameters(id=extension_id, uri=PLAYOUT_DELAY_URI)
-    transceiver._headerExtensions = [*transceiver._headerExtensions, extension]
+def negotiate_extensions(transceiver: RTCRtpTransceiver, extensions: Mapping[str, int]) -> None:
+    """Answer these offered header extensions, URI -> id, too. Without playout-delay browsers hold frames for 50 ms and
+    more; without color-space they take VP8 for limited range, BT.601, whatever they themselves send.
+    """
+    ours = [RTCRtpHeaderExtensionParameters(id=number, uri=uri) for uri, number in extensions.items()]
+    transceiver._headerExtensions = [*transceiver._headerExtensions, *ours]
+
+
+def ask_for_opus(transceiver: RTCRtpTransceiver, parameters: Mapping[str, int]) -> None:
+    """Answer with these Opus parameters. aiortc's own answer has none, and without useinbandfec=1 in it browsers do not
+    send forward error correction.
+    """
+    for codec in transceiver._codecs:
+        if codec.name.lower() == "opus":
+            codec.parameters = dict(parameters)
 
 
 def chosen_codec(transceiver: RTCRtpTransceiver) -> RTCRtpCodecParameters:
@@ -293,13 +377,15 @@ def _missing_names() -> list[str]:
     receiver_names = ["jitter_buffer", "nack_generator", "started", "codecs", "rtx_ssrc", "rtcp_task"]
     expected: list[tuple[object, list[str]]] = [
         (receiver, [_mangled(receiver, name) for name in receiver_names]),
-        (receiver, ["_handle_disconnect", "_run_rtcp"]),
+        (receiver, ["_handle_disconnect", "_handle_rtp_packet", "_run_rtcp"]),
         (sender, [_mangled(sender, name) for name in ("encoder", "rtp_header_extensions_map", "rtt")]),
         (sender, ["_next_encoded_frame", "_send_keyframe"]),
-        (transport, ["_register_rtp_receiver"]),
+        (transport, ["_register_rtp_receiver", "_rtp_router", "_rtp_header_extensions_map"]),
+        (transport._rtp_router, ["ssrc_table"]),
         (transport.transport, ["_recv", "_connection"]),
         (transceiver, ["_headerExtensions", "_codecs"]),
         (connection, ["get_component_candidates", "_protocols", "_nominated", "_check_list", "_queue"]),
+        (TurnClientUdpProtocol(("127.0.0.1", 1), "", "", 600, 500), TURN_NAMES),
     ]
     return [
         f"{type(owner).__name__} has no {name}"

@@ -96,7 +96,7 @@ class AnsweringConnection(ABC):
         return self.silent_seconds > SILENT_SECONDS
 
     async def answer(self, offer: Offer) -> str:
-        """Answer a checked offer and start; returns the SDP with all candidates. Raises InvalidOffer, NoMediaPort."""
+        """Answer a checked offer and start; returns SDP with all candidates. Raises InvalidOffer, MediaUnavailable."""
         self._start()
         self._connection.on("connectionstatechange", lambda: self._on_state(self._connection.connectionState))
         for line in offer.media:

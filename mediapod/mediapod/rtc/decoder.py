@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import cast
 
@@ -13,11 +13,12 @@ import structlog
 from av.codec.context import Flags
 from av.video.codeccontext import VideoCodecContext
 
+from mediapod.frames.color_space import UNSPECIFIED, ColorSpace
 from mediapod.frames.i420 import I420Frame
 from mediapod.frames.ledger import Result, Stage, Ticket
 from mediapod.rtc.bitstream import Codec
 from mediapod.rtc.chain import FrameChain
-from mediapod.rtc.planes import from_picture
+from mediapod.rtc.planes import color_space_of, from_picture
 
 log = structlog.get_logger(__name__)
 
@@ -30,19 +31,23 @@ DECODERS = {Codec.H264: "h264", Codec.VP8: "vp8"}  # libav's own VP8 decoder nee
 
 @dataclass(frozen=True, slots=True)
 class EncodedPicture:
-    """A complete encoded frame with its ticket, waiting for the decoder."""
+    """A complete encoded frame with its ticket, waiting for the decoder. color_space: what was said of it beside the
+    stream.
+    """
 
     codec: Codec
     data: bytes
     ticket: Ticket
+    color_space: ColorSpace | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DecodedPicture:
-    """A decoded frame with its ticket."""
+    """A decoded frame, in limited range, with its ticket. color_space: None where nobody has said anything."""
 
     frame: I420Frame
     ticket: Ticket
+    color_space: ColorSpace | None = None
 
 
 class DecoderThread:
@@ -129,7 +134,8 @@ class _Decoder:
         except av.FFmpegError:
             self._inside.pop(ticket.timestamp, None)
             raise
-        return [decoded for output in outputs if (decoded := self._finish(output)) is not None]
+        found = (self._finish(output, picture.color_space) for output in outputs)
+        return [decoded for decoded in found if decoded is not None]
 
     def close(self) -> None:
         """Give back libav's memory."""
@@ -140,6 +146,8 @@ class _Decoder:
         if self._context is None or codec is not self._codec:
             context = cast("VideoCodecContext", av.CodecContext.create(DECODERS[codec], "r"))
             context.thread_count = 1
+            # A few bytes can announce 16383 x 16383; libav would take the memory for it before anything is seen of it.
+            context.options = {"max_pixels": str(MAXIMUM_PIXELS)}
             context.flags |= Flags.low_delay
             self._codec, self._context = codec, context
         return self._context
@@ -152,12 +160,16 @@ class _Decoder:
         if len(self._inside) > REORDER_FRAMES:  # frames that show nothing never come out
             self._inside.pop(next(iter(self._inside))).settle(Result.SUPERSEDED)
 
-    def _finish(self, output: av.VideoFrame) -> DecodedPicture | None:
+    def _finish(self, output: av.VideoFrame, announced: ColorSpace | None) -> DecodedPicture | None:
         ticket = self._inside.pop(output.pts if output.pts is not None else -1, None)
         if ticket is None:
             return None
         if output.width * output.height > MAXIMUM_PIXELS:
             ticket.settle(Result.ERROR)
             raise ValueError(f"a picture of {output.width}x{output.height} has more than {MAXIMUM_PIXELS} pixels")
+        # VP8 has no say in this; libav only repeats what RFC 6386 takes for granted.
+        space = announced or (color_space_of(output) if self._codec is Codec.H264 else None)
+        frame = from_picture(output, full_range=space is not None and space.full_range)
         ticket.stage(Stage.DECODE)
-        return DecodedPicture(from_picture(output), ticket)
+        known = space is not None and space.matrix != UNSPECIFIED
+        return DecodedPicture(frame, ticket, replace(space, full_range=False) if known and space else None)

@@ -15,7 +15,9 @@ import av
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
+from av.video.reformatter import ColorRange
 
+from mediapod.frames.color_space import ColorSpace
 from mediapod.frames.i420 import I420Frame
 from mediapod.rtc.bitstream import Codec
 from mediapod.rtc.planes import into_picture
@@ -39,6 +41,9 @@ def suitable_bits_per_second(width: int, height: int) -> int:
 class VideoEncoder(Protocol):
     """One encoder of one session; not thread-safe, called by one thread at a time."""
 
+    color_space: ColorSpace | None
+    """What the stream is to say of its colours, as far as its codec can: H.264 in its parameter sets, VP8 nowhere."""
+
     def encode(self, frame: I420Frame, timestamp: int, keyframe: bool) -> Packet[Any]:
         """Encode one picture. timestamp: 90 kHz. Raises av.FFmpegError."""
 
@@ -54,6 +59,8 @@ class _Encoder:
         self._picture: av.VideoFrame | None = None
         self._last_timestamp = -1
         self._ceiling = 1 << 31
+        self.color_space: ColorSpace | None = None
+        self._said: ColorSpace | None = None  # by the open context
 
     def limit(self, bits_per_second: int) -> None:
         """See VideoEncoder.limit."""
@@ -73,8 +80,10 @@ class _Encoder:
 
     def _context_for(self, frame: I420Frame) -> VideoCodecContext:
         context, rate = self._context, self._target(frame)
-        if context is None or (context.width, context.height) != (frame.width, frame.height) or not self._adopt(rate):
+        wanted = (frame.width, frame.height), self.color_space
+        if context is None or ((context.width, context.height), self._said) != wanted or not self._adopt(rate):
             context = self._context = self._open(frame.width, frame.height, rate)
+            self._said = self.color_space
             self._last_timestamp = -1
         return context
 
@@ -120,6 +129,9 @@ class X264Encoder(_Encoder):
         }
         context = _context("libx264", width, height, rate, options)
         context.profile = "Baseline"
+        if (space := self.color_space) is not None:
+            context.color_primaries, context.color_trc = space.primaries, space.transfer
+            context.colorspace, context.color_range = space.matrix, ColorRange.MPEG
         return context
 
     def _adopt(self, rate: int) -> bool:

@@ -14,12 +14,14 @@ from aioice.ice import Connection, get_host_addresses
 
 from mediapod.rtc.compat import GuardedProtocol, keep_socket
 from mediapod.rtc.datagrams import open_media_socket
+from mediapod.rtc.errors import MediaUnavailable
+from mediapod.rtc.relay import Relay
 
 RECEIVE_BUFFER_BYTES = 1 << 20  # a 1080p keyframe of some hundred packets arrives at once
 LOOPBACK = "127.0.0.1"
 
 
-class NoMediaPort(OSError):  # noqa: N818  says what is the case
+class NoMediaPort(MediaUnavailable):
     """Every port of the configured media port range is taken, or the address cannot be bound."""
 
 
@@ -28,15 +30,19 @@ class MediaAddress:
     """Where media sockets are bound and what candidates say.
 
     bind: an address of this host, or "0.0.0.0" for every interface; ports: first and last port, None: any free one;
-    advertised: further addresses (NAT, node) at which the same ports are reached.
+    advertised: further addresses (NAT, node) at which the same ports are reached; relay: the TURN servers that lend
+    addresses, instead of all this.
     """
 
     bind: str
     ports: tuple[int, int] | None = None
     advertised: tuple[str, ...] = ()
+    relay: Relay | None = None
 
     async def open(self, connection: Connection, component: int) -> list[Candidate]:
-        """Open the sockets of one ICE component. Raises NoMediaPort."""
+        """Open the sockets of one ICE component. Raises MediaUnavailable."""
+        if self.relay is not None:
+            return await self.relay.open(connection, component)
         candidates: list[Candidate] = []
         for address in self._addresses():
             protocol = self._bind(connection, address)
@@ -66,7 +72,8 @@ class MediaAddress:
             guarded = cast("GuardedProtocol", protocol)
             guarded.transport = transport
             return guarded
-        raise NoMediaPort(f"no UDP port for media at {address} (range {self.ports or 'any'}): {problem}")
+        why = f"no UDP port for media at {address} (range {self.ports or 'any'}): {problem}"
+        raise NoMediaPort(why, "no media port is free")
 
     def _port_order(self) -> list[int]:
         if self.ports is None:

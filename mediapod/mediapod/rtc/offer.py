@@ -5,13 +5,14 @@ contacted.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 
 from aiortc.sdp import MediaDescription, SessionDescription
 
-from mediapod.rtc.compat import PLAYOUT_DELAY_URI
+from mediapod.rtc.compat import OWN_EXTENSIONS
 
 MAXIMUM_BYTES = 64 * 1024
 MAXIMUM_MEDIA_LINES = 4
@@ -19,7 +20,10 @@ MAXIMUM_CANDIDATES = 64
 MINIMUM_PORT = 1024  # a browser never has a lower one; a service that must not be probed may
 CANDIDATE = "a=candidate:"
 END_OF_CANDIDATES = "a=end-of-candidates"
+DIRECTIONS = frozenset({"a=sendrecv", "a=sendonly", "a=recvonly", "a=inactive"})
 VIDEO_CODECS = frozenset({"h264", "vp8"})
+# Parameters by which an Opus receiver asks for what it likes (RFC 7587 section 6.1).
+OPUS = ("minptime", "useinbandfec", "usedtx", "stereo", "cbr", "maxplaybackrate", "maxaveragebitrate")
 
 
 class Purpose(Enum):
@@ -49,12 +53,15 @@ class InvalidOffer(ValueError):  # noqa: N818  same wording as InvalidStages
 
 @dataclass(frozen=True, slots=True)
 class MediaLine:
-    """One media line of a checked offer. playout_delay_id: the offered id of that header extension, if any."""
+    """One media line of a checked offer. extensions: URI -> offered id of the header extensions that we have of our
+    own. opus: what the peer says of the Opus that it takes.
+    """
 
     mid: str
     kind: str
     direction: str
-    playout_delay_id: int | None
+    extensions: Mapping[str, int] = field(default_factory=dict)
+    opus: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +82,7 @@ def check_offer(text: str, purpose: Purpose = Purpose.RETURN) -> Offer:
     lines = _check_size(text)
     _check_counts(lines)
     candidates = _usable_candidates(lines)
-    clean = _with_candidates(lines, candidates)
+    clean = _with_candidates(_with_directions(lines), candidates)
     description = _parse(clean)
     _check_media(description, purpose)
     media = _in_bundle_order(description)
@@ -125,6 +132,24 @@ def may_contact(candidate: str) -> bool:
         return False
     special = address.is_unspecified or address.is_multicast or address.is_link_local or address.is_reserved
     return not special and MINIMUM_PORT <= int(parts[5]) < 1 << 16
+
+
+def _with_directions(lines: Iterable[str]) -> list[str]:
+    """A media section without a direction has that of the session, else sendrecv (RFC 8866 section 6.7)."""
+    session, *sections = _sections(lines)
+    usual = next((line for line in session if line in DIRECTIONS), "a=sendrecv")
+    whole = [section if DIRECTIONS & set(section) else [*section, usual] for section in sections]
+    return [line for section in (session, *whole) for line in section]
+
+
+def _sections(lines: Iterable[str]) -> list[list[str]]:
+    """The lines of the session, then those of each medium."""
+    sections: list[list[str]] = [[]]
+    for line in lines:
+        if line.startswith("m="):
+            sections.append([])
+        sections[-1].append(line)
+    return sections
 
 
 def _with_candidates(lines: list[str], candidates: list[str]) -> str:
@@ -206,5 +231,11 @@ def _in_bundle_order(description: SessionDescription) -> list[MediaDescription]:
 
 
 def _media_line(media: MediaDescription) -> MediaLine:
-    delay = next((e.id for e in media.rtp.headerExtensions if e.uri == PLAYOUT_DELAY_URI and 0 < e.id < 15), None)
-    return MediaLine(media.rtp.muxId, media.kind, media.direction or "sendrecv", delay)
+    offered = {one.uri: one.id for one in media.rtp.headerExtensions if one.uri in OWN_EXTENSIONS and 0 < one.id < 15}
+    extensions = offered if media.kind == "video" else {}
+    return MediaLine(media.rtp.muxId, media.kind, media.direction or "sendrecv", extensions, _opus(media))
+
+
+def _opus(media: MediaDescription) -> dict[str, int]:
+    offered = next((codec.parameters for codec in media.rtp.codecs if codec.name.lower() == "opus"), {})
+    return {name: int(str(offered[name])) for name in OPUS if re.fullmatch(r"\d{1,7}", str(offered.get(name)))}

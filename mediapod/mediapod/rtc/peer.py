@@ -73,15 +73,17 @@ class Peer(AnsweringConnection):
             self._video_codec = compat.chosen_codec(transceiver).name
             self._wire_video(transceiver, line)
         else:
-            self._wire_audio(transceiver)
+            self._wire_audio(transceiver, line)
 
     def _wire_video(self, transceiver: RTCRtpTransceiver, line: MediaLine) -> None:
         video, self._video_sender = self._video, transceiver.sender
-        compat.take_over_sender(transceiver.sender, video.next_frame, video.request_keyframe, video)
-        if line.playout_delay_id is not None:
-            compat.negotiate_playout_delay(transceiver, line.playout_delay_id)
+        compat.take_over_sender(
+            transceiver.sender, video.next_frame, video.request_keyframe, video, video.color_space_extension
+        )
+        compat.negotiate_extensions(transceiver, line.extensions)
 
-    def _wire_audio(self, transceiver: RTCRtpTransceiver) -> None:
+    def _wire_audio(self, transceiver: RTCRtpTransceiver, line: MediaLine) -> None:
+        compat.ask_for_opus(transceiver, line.opus)  # what comes goes back, so it is to be what the peer takes
         compat.take_over_sender(transceiver.sender, self._audio.next_frame, lambda: None, None)
 
     def _noting_arrival(self, path: VideoPath | AudioEcho) -> compat.OnPacket:
@@ -109,7 +111,7 @@ class PublishingPeer(Peer):
         # Never forwarded: a viewer who joins needs a keyframe at once. Our encoder gives one, a publisher may not.
         policy = replace(policy, forward_unchanged=False)
         super().__init__(engine, policy, ledger, encode_pool, address, on_state)
-        self.broadcast = Broadcast(self._video.request_keyframe)
+        self.broadcast = Broadcast(self._video.request_keyframe, self._video.color_space_extension)
         self._pumps: list[asyncio.Task[None]] = []
 
     async def _stop(self) -> None:
@@ -121,7 +123,9 @@ class PublishingPeer(Peer):
     def _wire_video(self, transceiver: RTCRtpTransceiver, line: MediaLine) -> None:
         codec = compat.chosen_codec(transceiver)
         self._pumps.append(self.broadcast.carry("video", codec, self._video.next_frame))
+        compat.negotiate_extensions(transceiver, line.extensions)
 
-    def _wire_audio(self, transceiver: RTCRtpTransceiver) -> None:
+    def _wire_audio(self, transceiver: RTCRtpTransceiver, line: MediaLine) -> None:
+        compat.ask_for_opus(transceiver, line.opus)
         codec = compat.chosen_codec(transceiver)
         self._pumps.append(self.broadcast.carry("audio", codec, self._audio.next_frame))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -20,11 +20,14 @@ from aiortc.rtp import RtpPacket
 from av.packet import Packet
 
 from mediapod.engine import DeadlineExceeded, Engine
+from mediapod.frames.color_space import ColorSpace, as_extension, from_extension
 from mediapod.frames.i420 import I420Frame
 from mediapod.frames.ledger import FrameLedger, Result, Stage, Ticket
 from mediapod.frames.mailbox import Mailbox, MailboxClosed
+from mediapod.frames.motion import MotionMap
 from mediapod.frames.rate_cap import FrameRateCap
 from mediapod.rtc.bitstream import Codec, is_keyframe, starts_frame
+from mediapod.rtc.compat import color_space_of
 from mediapod.rtc.decoder import TIME_BASE, DecodedPicture, DecoderThread, EncodedPicture
 from mediapod.rtc.encoders import VideoEncoder, open_encoder
 from mediapod.rtc.forward import Forwarder
@@ -47,12 +50,14 @@ class LatePolicy(StrEnum):
 @dataclass(frozen=True, slots=True)
 class FramePolicy:
     """The pipeline's rules for a frame: deadline in seconds after its first packet, what becomes of late ones, and
-    whether nothing is changed anyway, so that encoded frames may go back as they came.
+    whether nothing is changed anyway, so that encoded frames may go back as they came, and whether an effect sees
+    the motion of the stream.
     """
 
     deadline_seconds: float
     late: LatePolicy
     forward_unchanged: bool = False
+    sees_motion: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,7 @@ class _Outgoing:
     frame: I420Frame
     ticket: Ticket
     result: Result
+    color_space: ColorSpace | None = None
 
 
 class VideoPath:
@@ -78,12 +84,16 @@ class VideoPath:
         self._outbox: Mailbox[_Outgoing] = Mailbox(self._loop, _superseded)
         self._forwarder = Forwarder(policy.forward_unchanged, self._wanted_of_peer.want)
         self._cap = FrameRateCap(ledger.late_share, time.monotonic())
+        self._motion = MotionMap()  # in the decoder's thread
         self._decoder = DecoderThread(self._decoded, self._wanted_of_peer.want)
         self._encoder: VideoEncoder | None = None
         self._packer: H264Encoder | Vp8Encoder | None = None
         self._sending: tuple[Ticket, Result] | None = None
         self._task: asyncio.Task[None] | None = None
         self._limit: int | None = None
+        self._announced: ColorSpace | None = None  # since the last keyframe
+        self._received_as: ColorSpace | None = None
+        self._sent_as: ColorSpace | None = None
         self.frames_sent = 0
         self.size: tuple[int, int] | None = None  # width, height of the last decoded picture
 
@@ -130,6 +140,10 @@ class VideoPath:
         if self._encoder is not None:
             self._encoder.limit(bits_per_second)
 
+    def color_space_extension(self) -> bytes | None:
+        """What is to be said of the colours of the frame that is being sent."""
+        return as_extension(self._sent_as) if self._sent_as is not None else None
+
     def request_keyframe(self) -> None:
         """The peer asks for a keyframe (PLI or FIR). Who forwards can only pass the question on."""
         (self._wanted_of_peer if self._forwarder.active else self._wanted_of_us).want()
@@ -137,6 +151,8 @@ class VideoPath:
     def on_packet(self, packet: RtpPacket, data: bytes, parameters: RTCRtpCodecParameters, arrived: float) -> bool:
         """Take one RTP packet that arrived at `arrived`; returns whether to ask the peer for a keyframe now."""
         codec = Codec(parameters.name.upper())
+        if (said := color_space_of(packet)) is not None:
+            self._announced = from_extension(said)
         for frame in self._jitter.add(packet, data, arrived, lambda: starts_frame(codec, packet.payload)):
             if frame.data:  # padding only: bandwidth probes
                 self._receive(frame, codec)
@@ -148,9 +164,12 @@ class VideoPath:
     def _receive(self, frame: EncodedFrame, codec: Codec) -> None:
         ticket = self._ledger.receive(frame.first_packet, self._timestamps.unwrap(frame.timestamp))
         ticket.stage(Stage.JITTER)
-        if is_keyframe(codec, frame.data):
+        keyframe = is_keyframe(codec, frame.data)
+        if keyframe:
             self._wanted_of_peer.satisfied()
-        picture = EncodedPicture(codec, frame.data, ticket)
+        if keyframe or self._announced is not None:  # it is said with keyframes, and when it changes
+            self._received_as, self._announced = self._announced, None
+        picture = EncodedPicture(codec, frame.data, ticket, self._received_as)
         if not self._forwarder.put(picture, time.monotonic()):
             self._decoder.put(picture)
 
@@ -158,9 +177,13 @@ class VideoPath:
         """In the decoder's thread."""
         self.size = (picture.frame.width, picture.frame.height)
         if self._cap.admits(picture.ticket.timestamp, time.monotonic()):
-            self._inbox.put(picture)
+            self._inbox.put(self._with_motion(picture) if self._policy.sees_motion else picture)
         else:
             picture.ticket.settle(Result.SHED)
+
+    def _with_motion(self, picture: DecodedPicture) -> DecodedPicture:
+        motion = self._motion.add(picture.frame.y, picture.ticket.timestamp)
+        return replace(picture, frame=replace(picture.frame, motion=motion))
 
     async def _process(self) -> None:
         while True:
@@ -186,11 +209,11 @@ class VideoPath:
                 processed = await self._engine.process(picture.frame, deadline)
         except DeadlineExceeded:
             bypass = self._policy.late is LatePolicy.BYPASS
-            return _Outgoing(picture.frame, ticket, Result.BYPASSED) if bypass else None
+            return _Outgoing(picture.frame, ticket, Result.BYPASSED, picture.color_space) if bypass else None
         except Exception as error:  # noqa: BLE001  a user's effect may raise anything; it must never end a session
             log.warning("effect failed, frame sent unprocessed", error=str(error), kind=type(error).__name__)
-            return _Outgoing(picture.frame, ticket, Result.ERROR)
-        return _Outgoing(processed.frame, ticket, Result.OK)
+            return _Outgoing(picture.frame, ticket, Result.ERROR, picture.color_space)
+        return _Outgoing(processed.frame, ticket, Result.OK, picture.color_space)
 
     async def next_frame(self, parameters: RTCRtpCodecParameters) -> RTCEncodedFrame:
         """The next frame to send, encoded. The call says that the one before has left.
@@ -209,7 +232,7 @@ class VideoPath:
                 raise MediaStreamError from None
             payloads = await self._encode(outgoing, codec)
             if payloads:
-                self._sending = outgoing.ticket, outgoing.result
+                self._sending, self._sent_as = (outgoing.ticket, outgoing.result), outgoing.color_space
                 return RTCEncodedFrame(payloads, outgoing.ticket.timestamp, None)  # type: ignore[arg-type]
 
     def _as_it_came(self, picture: EncodedPicture) -> RTCEncodedFrame:
@@ -219,7 +242,7 @@ class VideoPath:
         packet = av.Packet(picture.data)
         packet.pts, packet.time_base = ticket.timestamp, TIME_BASE
         payloads, _ = self._packer_for(picture.codec).pack(packet)
-        self._sending = ticket, Result.OK
+        self._sending, self._sent_as = (ticket, Result.OK), picture.color_space
         return RTCEncodedFrame(payloads, ticket.timestamp, None)  # type: ignore[arg-type]
 
     def _finish_sending(self) -> None:
@@ -258,6 +281,7 @@ class VideoPath:
         if self._policy.late is LatePolicy.DROP and outgoing.ticket.age_seconds > self._policy.deadline_seconds:
             return None
         keyframe = self._wanted_of_us.due(time.monotonic())
+        encoder.color_space = outgoing.color_space
         return encoder.encode(outgoing.frame, outgoing.ticket.timestamp, keyframe)
 
     def _encoder_for(self, codec: Codec) -> VideoEncoder:

@@ -81,9 +81,11 @@ class ViewingPeer(AnsweringConnection):
             compat.take_over_sender(transceiver.sender, queue.next_frame, lambda: None, None)
             return
         self._video_codec, self._video_sender = compat.chosen_codec(transceiver).name, transceiver.sender
-        compat.take_over_sender(transceiver.sender, self._counting(queue), self._broadcast.request_keyframe, NoRate())
-        if line.playout_delay_id is not None:
-            compat.negotiate_playout_delay(transceiver, line.playout_delay_id)
+        broadcast = self._broadcast
+        compat.take_over_sender(
+            transceiver.sender, self._counting(queue), broadcast.request_keyframe, NoRate(), broadcast.color_space
+        )
+        compat.negotiate_extensions(transceiver, line.extensions)
 
     def _counting(self, queue: ViewerQueue) -> compat.NextFrame:
         async def next_frame(codec: RTCRtpCodecParameters) -> RTCEncodedFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+DRAINING = "this pod is draining; connect again, another one will answer"
 RECONNECT_SECONDS = 1
 RETRY_AFTER_SECONDS = 2  # long enough for a session to end or a replica to come, short enough that people wait
 
@@ -68,16 +69,24 @@ class Admission:
         if not self.started:
             raise Starting("this pod is still warming up; see /startupz")
         if self.draining:
-            raise Draining("this pod is draining; connect again, another one will answer")
+            raise Draining(DRAINING)
         if taken >= self.capacity:
             raise Full(f"all {self.capacity} sessions of this pod are taken (MAX_SESSIONS_PER_POD)")
         if taken:  # the first session is always let in: whatever is busy, it is not sessions
             self._check_headroom(missed_share)
 
+    def admits(self, taken: int, missed_share: Callable[[], float] = lambda: 0.0) -> bool:
+        """Whether `admit` would."""
+        try:
+            self.admit(taken, missed_share)
+        except Refused:
+            return False
+        return True
+
     def _check_headroom(self, missed_share: Callable[[], float]) -> None:
         limit, lag = self._headroom.loop_lag_seconds, self._loop_lag()
         if limit is not None and lag > limit:
             raise Overloaded(f"the event loop runs {lag * 1000:.0f} ms late (MEDIAPOD_ADMISSION_LOOP_LAG_MILLISECONDS)")
-        most, share = self._headroom.missed_share, missed_share()
-        if most is not None and share > most:
+        most = self._headroom.missed_share
+        if most is not None and (share := missed_share()) > most:
             raise Overloaded(f"{share:.1%} of the frames are missed already (MEDIAPOD_ADMISSION_MISSED_PERCENT)")

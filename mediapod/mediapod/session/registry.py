@@ -83,7 +83,7 @@ class SessionRegistry:
     async def open(self, offer: Offer, make_peer: PeerFactory | None = None) -> tuple[Session, str]:
         """Admit a session and answer its offer; returns it and the SDP. make_peer: another kind of peer than usual.
 
-        Raises Refused, InvalidOffer, NoMediaPort.
+        Raises Refused, InvalidOffer, MediaUnavailable.
         """
         self.admission.admit(len(self._sessions), self.missed_share)
         session = self._create(make_peer or self._make_peer)

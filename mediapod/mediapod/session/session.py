@@ -14,7 +14,7 @@ import structlog
 
 from mediapod.frames.ledger import FrameLedger
 from mediapod.rtc.connection import PeerReport
-from mediapod.rtc.ice import NoMediaPort
+from mediapod.rtc.errors import MediaUnavailable
 from mediapod.rtc.offer import InvalidOffer, Offer
 from mediapod.rtc.trickle import Fragment
 from mediapod.rtc.viewer import PUBLISHER_GONE
@@ -111,7 +111,7 @@ class Session:
         except InvalidOffer:
             self.end(EndReason.OFFER_INVALID)
             raise
-        except (NoMediaPort, asyncio.CancelledError, Exception):
+        except (MediaUnavailable, asyncio.CancelledError, Exception):
             self.end(EndReason.OFFER_FAILED)
             raise
         self._state.answered()

@@ -29,6 +29,7 @@ class EndReason(StrEnum):
     CLIENT_ENDED = "ClientEnded"  # DELETE on the session URL
     PUBLISHER_ENDED = "PublisherEnded"  # a viewer's publisher is gone
     SHUTDOWN = "Shutdown"  # the grace period of the pod is over
+    WORKER_LOST = "WorkerLost"  # the media worker that had it crashed or hung
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,16 @@ Share = Annotated[int, Field(ge=0, le=1000)] | Annotated[str, Field(pattern=r"^(
 # An IP address, roughly; the mediapod checks it exactly.
 Address = Annotated[str, Field(pattern=r"^[0-9A-Fa-f:.]+$", min_length=2, max_length=45)]
 
+# turn:host:port?transport=udp or turns:host:port?transport=tcp (RFC 7065); TURN over DTLS is not spoken.
+_TURN_HOST = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?)(:[1-9][0-9]{0,4})?"
+TurnUri = Annotated[
+    str,
+    Field(
+        pattern=rf"^(turn:{_TURN_HOST}(\?transport=(udp|tcp))?|turns:{_TURN_HOST}(\?transport=tcp)?)$",
+        max_length=280,
+    ),
+]
+
 
 class Scheduling(ApiModel):
     """Where the pods may run: passed on to the pod template."""
@@ -93,15 +103,17 @@ class IngressSpec(ApiModel):
 class MediaMode(StrEnum):
     POD_IP = "PodIP"
     HOST_PORT = "HostPort"
+    RELAY = "Relay"
 
 
 class Media(ApiModel):
-    """How media (UDP) reaches a pod: clients talk to the pod itself, never through a Service."""
+    """How media (UDP) reaches a pod: by its own address, its node's, or one that a TURN server lends it."""
 
     mode: MediaMode = Field(
         default=MediaMode.POD_IP,
         description="PodIP: clients reach the pods' own addresses. HostPort: they reach the node's address, at the "
-        "ports of portRange, which a pod then has for itself: one pod a node.",
+        "ports of portRange, which a pod then has for itself: one pod a node. Relay: a pod opens no port; it takes an "
+        "address on a TURN server of turnURIs for each session, and all its media go through that server.",
     )
     port_range: str = Field(
         default="",
@@ -114,6 +126,20 @@ class Media(ApiModel):
         max_length=7,
         description="Further addresses at which the same ports are reached, for example behind NAT; "
         "with HostPort the node's own is always among them.",
+    )
+    turn_uris: tuple[TurnUri, ...] = Field(
+        default=(),
+        alias="turnURIs",
+        max_length=8,
+        description="TURN servers, for example turn:turn.example.com:3478?transport=udp. Clients are told of them in "
+        "every mode, with credentials (iceServers). With mode Relay the pods use them too: the first that answers.",
+    )
+    turn_secret_name: str = Field(
+        default="",
+        max_length=253,
+        description="Secret with what the TURN servers ask for: the key secret holds the secret shared with them "
+        "(coturn: static-auth-secret), from which each session gets credentials that expire; or else the keys username "
+        "and password hold one user's, which every client then learns. Read when a pod starts.",
     )
 
 
@@ -132,7 +158,11 @@ class Networking(ApiModel):
 
     service: ServiceSpec = Field(default_factory=ServiceSpec, description="The signalling Service.")
     ingress: IngressSpec | None = Field(default=None, description="An Ingress for signalling. Absent: none.")
-    media: Media = Field(default_factory=Media, description="How media reaches the pods.")
+    media: Media = Field(
+        default_factory=Media,
+        description="How media (UDP) reaches the pods. Clients send media to the pod that has their session, or to a "
+        "TURN server that relays for it, never through a Service or an Ingress: those carry signalling alone.",
+    )
     network_policy: NetworkPolicySpec = Field(
         default_factory=NetworkPolicySpec, description="The NetworkPolicy of the pods."
     )

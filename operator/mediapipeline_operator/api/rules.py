@@ -11,7 +11,8 @@ from mediapipeline_operator.api.model import LATENCY_BUCKETS_MILLISECONDS
 
 _BOUNDS = ", ".join(str(bound) for bound in LATENCY_BUCKETS_MILLISECONDS)
 _SPEC = ("spec",)
-_PORTS = "self.networking.media.portRange"
+_MEDIA = "self.networking.media"
+_PORTS = f"{_MEDIA}.portRange"
 _FIRST, _LAST = (f"int({_PORTS}.split('-')[{index}])" for index in (0, 1))
 
 
@@ -156,7 +157,7 @@ RULES = (
     ),
     Rule(
         _SPEC,
-        f"self.networking.media.mode != 'HostPort' || size({_PORTS}) > 0",
+        f"{_MEDIA}.mode != 'HostPort' || size({_PORTS}) > 0",
         "mode HostPort needs portRange: the ports that a pod takes on its node",
         "networking.media.portRange",
     ),
@@ -174,7 +175,7 @@ RULES = (
     ),
     Rule(
         _SPEC,
-        f"self.networking.media.mode != 'HostPort' || size({_PORTS}) == 0 || {_LAST} - {_FIRST} < 256",
+        f"{_MEDIA}.mode != 'HostPort' || size({_PORTS}) == 0 || {_LAST} - {_FIRST} < 256",
         "portRange may have at most 256 ports with mode HostPort: each stands in the pod template",
         "networking.media.portRange",
     ),
@@ -183,5 +184,24 @@ RULES = (
         f"size({_PORTS}) == 0 || [8080, 9090].all(port, port < {_FIRST} || port > {_LAST})",
         "portRange must not hold 8080 or 9090, the pods' own ports",
         "networking.media.portRange",
+    ),
+    Rule(
+        _SPEC,
+        f"{_MEDIA}.mode != 'Relay' || size({_MEDIA}.turnURIs) > 0",
+        "mode Relay needs turnURIs: the TURN servers that media go through, for example turn:turn.example.com:3478",
+        "networking.media.turnURIs",
+    ),
+    Rule(
+        _SPEC,
+        f"(size({_MEDIA}.turnURIs) > 0) == (size({_MEDIA}.turnSecretName) > 0)",
+        "turnURIs and turnSecretName belong together: name the Secret with the key secret (shared with the TURN "
+        "servers), or with the keys username and password; or remove both",
+        "networking.media.turnSecretName",
+    ),
+    Rule(
+        _SPEC,
+        f"{_MEDIA}.mode != 'Relay' || (size({_PORTS}) == 0 && size({_MEDIA}.advertisedAddresses) == 0)",
+        "mode Relay opens no port on the pod: remove portRange and advertisedAddresses, or use another mode",
+        "networking.media.mode",
     ),
 )

@@ -12,18 +12,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from mediapipeline_operator.core.quantity import canonical_quantity
 
 Json = Any
+_ByKeys = dict[tuple[Any, ...], list[Any]]
 _QUANTITY_MAPS = frozenset({"requests", "limits", "hard"})
 _QUANTITIES = frozenset({"sizeLimit", "storage"})
 _INT_OR_STRING = frozenset({"maxSurge", "maxUnavailable", "minAvailable", "targetPort", "port"})
 # Filled in by the server inside parts that we own as a whole, where managedFields cannot tell ours from its own.
-_SERVER_DEFAULTS = {"fieldRef": {"apiVersion": "v1"}}
 _SERVER_DEFAULTS_ANYWHERE = {"protocol": "TCP"}
-_NOTHING = object()
+_SERVER_DEFAULTS_IN = {"fieldRef": {**_SERVER_DEFAULTS_ANYWHERE, "apiVersion": "v1"}}
+_SPELLED = _QUANTITIES | _INT_OR_STRING
 _IDENTITY = frozenset({"apiVersion", "kind"})
 
 
@@ -74,16 +77,33 @@ def _project_map(value: Json, fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _project_list(value: Json, fields: Mapping[str, Any]) -> Iterator[Json]:
     items = value if isinstance(value, list) else []
+    by_keys: dict[tuple[str, ...], _ByKeys] = {}  # dozens of variables, each found by its name
     for path, below in fields.items():
         mark, _, key = path.partition(":")
         if mark == "k":
-            yield from (_project(item, below) for item in items if _has_keys(item, json.loads(key)))
+            keys = _parsed(key)
+            names = tuple(keys)
+            if names not in by_keys:
+                by_keys[names] = _by_keys(items, names)
+            yield from (_project(item, below) for item in by_keys[names].get(tuple(keys.values()), ()))
         elif mark == "v":
-            yield from (item for item in items if item == json.loads(key))
+            wanted = _parsed(key)
+            yield from (item for item in items if item == wanted)
 
 
-def _has_keys(item: Json, keys: Mapping[str, Any]) -> bool:
-    return isinstance(item, dict) and all(item.get(name) == value for name, value in keys.items())
+@lru_cache(maxsize=4096)
+def _parsed(key: str) -> Json:
+    """The same few keys are in thousands of objects. The result is only compared with."""
+    return json.loads(key)
+
+
+def _by_keys(items: list[Json], names: tuple[str, ...]) -> _ByKeys:
+    """The items by the values of the fields that tell them apart, which are scalars in every schema."""
+    found: _ByKeys = {}
+    for item in items:
+        if isinstance(item, dict):
+            found.setdefault(tuple(item.get(name) for name in names), []).append(item)
+    return found
 
 
 def _digest(value: Json) -> str:
@@ -102,23 +122,31 @@ def _normalised(value: Json, name: str = "", *, quantities: bool = False) -> Jso
 
 def _normalised_map(value: Mapping[str, Any], name: str) -> Json:
     quantities = name in _QUANTITY_MAPS
-    defaults = {**_SERVER_DEFAULTS_ANYWHERE, **_SERVER_DEFAULTS.get(name, {})}
-    kept = {key: item for key, item in value.items() if item is not None and defaults.get(key, _NOTHING) != item}
-    return {key: _normalised(item, key, quantities=quantities) for key, item in kept.items()} or None
+    defaults = _SERVER_DEFAULTS_IN.get(name, _SERVER_DEFAULTS_ANYWHERE)
+    return {
+        key: _normalised(item, key, quantities=quantities)
+        for key, item in value.items()
+        if item is not None and (key not in defaults or defaults[key] != item)
+    } or None
 
 
 def _normalised_scalar(value: Json, name: str, *, quantities: bool) -> Json:
+    if not quantities and name not in _SPELLED:
+        # The server drops "", 0, false, {} and [] where a field is optional; a field of ours that lost its value to
+        # somebody else is not owned any more and so still differs.
+        return value or None
     if quantities or name in _QUANTITIES:
         return canonical_quantity(value)
     if name in _INT_OR_STRING and isinstance(value, str) and value.isdigit():
         return int(value)
-    # The server drops "", 0, false, {} and [] where a field is optional; a field of ours that lost its value to
-    # somebody else is not owned any more and so still differs.
     return value or None
 
 
 def _ordered(items: list[Json]) -> list[Json]:
     """Lists of objects are compared as sets: the server may place named items of others in between."""
-    if all(isinstance(item, dict) for item in items):
-        return sorted(items, key=lambda item: json.dumps(item, sort_keys=True))
-    return items
+    if not all(isinstance(item, dict) for item in items):
+        return items
+    names = [item.get("name") for item in items]
+    if all(isinstance(name, str) for name in names) and len(set(names)) == len(names):
+        return sorted(items, key=itemgetter("name"))
+    return sorted(items, key=lambda item: json.dumps(item, sort_keys=True))

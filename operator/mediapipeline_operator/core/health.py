@@ -61,6 +61,9 @@ def _ready(snapshot: Snapshot, findings: Findings, stalled: Condition | None, av
         return Condition(ConditionType.READY, False, "ApplyFailed", _failures(findings))
     if findings.waiting:
         return Condition(ConditionType.READY, False, "ChildrenPending", _pending(findings))
+    if findings.held:
+        held = ", ".join(map(str, findings.held))
+        return Condition(ConditionType.READY, False, "Paused", f"spec.paused keeps these from being written: {held}")
     if not available.status:
         return Condition(ConditionType.READY, False, available.reason, available.message)
     if _rolling_out(snapshot):

@@ -176,6 +176,7 @@ class Findings:
     waiting: tuple[ChildRef, ...] = ()  # children of a deleted predecessor, or being deleted
     failed: Mapping[ChildRef, str] = field(default_factory=dict)  # writes that the API server rejected
     queued: bool = False  # the operator's own template is newer, and waits for its turn to roll out
+    held: tuple[ChildRef, ...] = ()  # children that are not as they should be, while the pipeline is paused
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +197,12 @@ class Plan:
     outcome: Outcome | None = None
     expected: Expected | None = None  # what the children are once all applies are done
     requeue_after_seconds: float | None = None
+
+    @property
+    def writes(self) -> bool:
+        """Whether anything but the status is written or asked for."""
+        scaled = self.hand_over is not None or self.initial_replicas is not None
+        return scaled or bool(self.applies or self.deletes or self.actions)
 
     @property
     def wants_admin(self) -> tuple[str, ...]:

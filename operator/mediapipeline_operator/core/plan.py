@@ -27,6 +27,7 @@ from mediapipeline_operator.core.model import (
 )
 from mediapipeline_operator.core.observed import workload_facts
 from mediapipeline_operator.core.resources import BuildSettings, desired, initial_replicas
+from mediapipeline_operator.core.resources.autoscalers import HPA_KIND, KEDA_KIND
 from mediapipeline_operator.core.rollouts import waits_for_slot
 from mediapipeline_operator.core.scaling import schedules
 from mediapipeline_operator.core.scaling.decide import decide
@@ -34,6 +35,7 @@ from mediapipeline_operator.core.scaling.model import Action, MarkDraining, SetR
 from mediapipeline_operator.core.scaling.outcome import Outcome
 from mediapipeline_operator.core.validation import invalid_fields
 
+_MOVING = frozenset({"PodDisruptionBudget", HPA_KIND, KEDA_KIND})
 _LATER_SECONDS = 2.0  # for something that another controller is about to finish
 _REFUSED_SECONDS = 30.0  # for something that a person has to change
 
@@ -51,7 +53,7 @@ def plan(snapshot: Snapshot, settings: BuildSettings, *, tick_seconds: float) ->
         message = "; ".join(f"{error.field}: {error.message}" for error in errors)
         return _scale_only(Findings(invalid=message), outcome, engine.hand_over)
     if pipeline.spec.paused:
-        return _scale_only(Findings(), outcome)
+        return _scale_only(Findings(held=tuple(_held(snapshot, settings))), outcome)
     return _full(snapshot, settings, outcome, engine)
 
 
@@ -146,6 +148,18 @@ def _findings(snapshot: Snapshot, digests: Mapping[ChildRef, str]) -> Findings:
         else:
             refused[ref] = _refusal(ref, child)
     return Findings(refused=refused, waiting=tuple(waiting), queued=queued)
+
+
+def _held(snapshot: Snapshot, settings: BuildSettings) -> Iterator[ChildRef]:
+    """Children that a pause keeps from being written. Not those that move with drains and schedules: a pause stops
+    these on purpose.
+    """
+    for ref, digest in expected(snapshot, settings).digests.items():
+        child = snapshot.children.get(ref)
+        if ref.kind in _MOVING or ref.kind in snapshot.unavailable:
+            continue
+        if child is None or (is_ours(child, snapshot.pipeline) and child.digest != digest):
+            yield ref
 
 
 def _refusal(ref: ChildRef, child: ChildState) -> str:

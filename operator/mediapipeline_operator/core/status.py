@@ -26,6 +26,7 @@ _FROM_SCALING = frozenset(
     }
 )
 _OVERRULED = frozenset({ConditionType.READY, ConditionType.STALLED, ConditionType.RECONCILING})
+_COMPOUND = (dict, list, tuple)
 _MEASURED_TIMES = frozenset({"observedTime", "nextEligible"})
 
 
@@ -49,10 +50,10 @@ def status(snapshot: Snapshot, findings: Findings, outcome: Outcome | None, sett
 
 def _without_empty(value: Any) -> Any:
     """Left out, not empty: server-side apply turns an object whose last field goes away into null, which is invalid."""
-    if isinstance(value, Mapping):
-        parts = {key: _without_empty(item) for key, item in value.items()}
-        return {key: item for key, item in parts.items() if item is not None and item not in ({}, [])}
-    return [_without_empty(item) for item in value] if isinstance(value, list | tuple) else value
+    if isinstance(value, dict):
+        parts = ((key, _without_empty(item) if isinstance(item, _COMPOUND) else item) for key, item in value.items())
+        return {key: item for key, item in parts if item or (item is not None and not isinstance(item, _COMPOUND))}
+    return [_without_empty(item) for item in value] if isinstance(value, _COMPOUND) else value
 
 
 def unreadable_status(old: Mapping[str, Any], generation: int, message: str, now: datetime) -> Json:
@@ -166,7 +167,7 @@ def _condition(item: Mapping[str, Any]) -> list[Any]:
 
 def _without_times(value: Any) -> Any:
     """The same without the times of measurements: a value that was measured again is the same value."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {key: _without_times(item) for key, item in value.items() if key not in _MEASURED_TIMES}
     if isinstance(value, list | tuple):
         return [_without_times(item) for item in value]

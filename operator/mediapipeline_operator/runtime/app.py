@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
+from dataclasses import asdict
 from typing import Any
 
 import structlog
@@ -13,6 +14,7 @@ import structlog
 from mediapipeline_operator import __version__
 from mediapipeline_operator.runtime.health import HealthServer
 from mediapipeline_operator.runtime.leading import Outside, Term
+from mediapipeline_operator.runtime.liveness import LoopLag, not_moving
 from mediapipeline_operator.runtime.metrics import Metrics
 from mediapipeline_operator.runtime.settings import Settings
 from mediapipeline_operator.shell.clock import Clock
@@ -24,9 +26,7 @@ from mediapipeline_operator.shell.cluster.writer import Writer
 from mediapipeline_operator.shell.events import EventPoster
 from mediapipeline_operator.shell.lease import Lease
 from mediapipeline_operator.shell.pods import PodAdmin
-from mediapipeline_operator.shell.prometheus import PrometheusReader, ReaderSettings
-
-_STUCK_SECONDS = 120.0
+from mediapipeline_operator.shell.prometheus import PrometheusReader
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +38,7 @@ class App:
         self._settings = settings
         self._clock = Clock()
         self._metrics = Metrics()
+        self._lag = LoopLag(self._clock)
         self._term: Term | None = None
         self._cache: ClusterCache | None = None
 
@@ -47,14 +48,15 @@ class App:
         self._metrics.tasks.set_function(_tasks_of(asyncio.get_running_loop()))
         stop = _stop_event()
         async with AsyncExitStack() as stack:
-            health = HealthServer(self._not_alive, self._not_ready, self._metrics.registry)
+            health = HealthServer(self._not_alive, self._not_ready, self._progress, self._metrics.registry)
             await health.start(self._settings.listen_address, self._settings.health_port)
             stack.push_async_callback(health.close)
+            await stack.enter_async_context(self._lag)
             transport = await stack.enter_async_context(self._transport(credentials))
             admin = await stack.enter_async_context(PodAdmin())
             lease = Lease(transport, self._settings.lease(), self._clock)
             stack.push_async_callback(lease.release)
-            reader = self._reader()
+            reader = PrometheusReader(self._settings.prometheus())
             stack.callback(reader.close)
             outside = self._outside(credentials, transport, admin, lease, reader)
             log.info("operator_started", version=__version__, server=credentials.server)
@@ -102,16 +104,6 @@ class App:
             clock=self._clock,
         )
 
-    def _reader(self) -> PrometheusReader:
-        settings = self._settings
-        return PrometheusReader(
-            ReaderSettings(
-                url=settings.prometheus_url,
-                token_file=settings.prometheus_token_file,
-                ca_file=settings.prometheus_ca_file,
-            )
-        )
-
     def _transport(self, credentials: Credentials) -> Transport:
         return Transport(
             credentials,
@@ -128,8 +120,12 @@ class App:
             self._term.touch_all()
 
     def _not_alive(self) -> list[str]:
-        stuck = self._term.stuck_seconds() if self._term is not None else 0.0
-        return [f"a pass has been under way for {stuck:.0f} s"] if stuck > _STUCK_SECONDS else []
+        return not_moving(self._term.progress(), self._settings.tick_seconds) if self._term is not None else []
+
+    def _progress(self) -> dict[str, object]:
+        """The event loop's lag, and what the leader's queue and ticks do."""
+        progress = asdict(self._term.progress()) if self._term is not None else None
+        return {"leader": self._term is not None, "loop_lag_seconds": self._lag.seconds, "progress": progress}
 
     def _not_ready(self) -> list[str]:
         return (

@@ -47,6 +47,18 @@ class Outside:
     clock: Clock
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """pipelines: those looked after; queue_depth: those that wait for a worker; slowest_seconds: the longest that one
+    has waited or been worked on; since_tick_seconds: since scaling looked at all of them, None before the first time.
+    """
+
+    pipelines: int
+    queue_depth: int
+    slowest_seconds: float
+    since_tick_seconds: float | None
+
+
 class Term:
     """One term of leadership."""
 
@@ -57,7 +69,7 @@ class Term:
         self._rollouts = RolloutTurns(settings.max_concurrent_rollouts, metrics)
         self._reconciler = Reconciler(self._tools())
         self._queue = WorkQueue(self._reconciler.reconcile, settings.workers, clock, metrics)
-        self._scaler = Scaler(outside.reader, self._pipelines, self._queue.add, settings.tick_seconds, clock, metrics)
+        self._scaler = Scaler(outside.reader, self._pipelines, self._routine, settings.tick_seconds, clock, metrics)
         namespaces = settings.watched_namespaces
         self._relisting = Relisting(outside.transport, namespaces, self._pipelines, self.seen, settings.resync_seconds)
         self._watch = PipelineWatch(outside.credentials, namespaces, self.seen, clock)
@@ -67,6 +79,8 @@ class Term:
         while not self._outside.cache.synced:  # noqa: ASYNC110  a few looks at start; the informers have no one event for it
             await asyncio.sleep(0.05)
         self._rollouts.begin(Key(*name) for name in self._outside.cache.rolling_out())
+        # kopf takes its time for thousands of resources: without this, the first ticks measured a growing part of them.
+        await self._relisting.now()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch.run(), name="watch")
             group.create_task(self._relisting.run(), name="relisting")
@@ -74,7 +88,7 @@ class Term:
             group.create_task(self._scaler.run(), name="scaler")
 
     def seen(self, kind: str | None, body: dict[str, Any]) -> None:
-        """A watch event of a MediaPipeline: into the books, its key into the queue.
+        """A watch event of a MediaPipeline: into the books, its key into the queue unless it tells nothing new.
 
         Nothing else depends on its kind.
         """
@@ -83,9 +97,13 @@ class Term:
         if kind == "DELETED":
             self._pipelines.remove(key, meta["uid"])
         else:
-            self._pipelines.put(body)
+            if not self._pipelines.put(body):
+                return
             self._scaler.notice(key)
         self._queue.add(key)
+
+    def _routine(self, key: Key) -> None:
+        self._queue.add(key, routine=True)
 
     def touched(self, names: Iterable[tuple[str, str]]) -> None:
         """Children or pods of these pipelines changed."""
@@ -101,9 +119,10 @@ class Term:
         for pipeline in self._pipelines.readable():
             self._queue.add(pipeline.key)
 
-    def stuck_seconds(self) -> float:
-        """How long the slowest pass has been under way."""
-        return self._queue.stuck_seconds()
+    def progress(self) -> Progress:
+        """How its work moves on."""
+        since = self._scaler.since_tick_seconds()
+        return Progress(len(self._pipelines), self._queue.depth, self._queue.stuck_seconds(), since)
 
     def _tools(self) -> Tools:
         outside = self._outside

@@ -44,14 +44,15 @@ class Pipelines:
     def __len__(self) -> int:
         return len(self._known)
 
-    def put(self, body: Mapping[str, Any]) -> Key:
-        """Takes a resource's JSON over, unless something newer of that name is known."""
+    def put(self, body: Mapping[str, Any]) -> bool:
+        """Takes a resource's JSON over, unless as new a one of that name is known. Returns whether it was news."""
         meta = body["metadata"]
         key = Key(meta["namespace"], meta["name"])
         known = self._known.get(key)
-        if known is None or version(known.resource_version) < version(meta["resourceVersion"]):
-            self._known[key] = _read(body, key)
-        return key
+        if known is not None and version(known.resource_version) >= version(meta["resourceVersion"]):
+            return False
+        self._known[key] = _read(body, key)
+        return True
 
     def learn_scale(self, pipeline: MediaPipeline, replicas: int, resource_version: str) -> None:
         """Takes a write of ours to the pipeline's /scale over, which does not answer with the pipeline."""

@@ -1,5 +1,5 @@
-"""The work queue: each key at most once in it and in one worker at a time, delays, and a back-off of its own for
-each key.
+"""The work queue: each key at most once in it and in one worker at a time, delays, a back-off of its own for each key,
+and changes before routine.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from mediapipeline_operator.shell.clock import Clock
 
 _PASS_SECONDS = 60.0  # no pass takes longer: each of its requests has a time-out
 _IDLE_SECONDS = 3600.0
+_ROUTINE_YIELDS_SECONDS = 10.0  # to what becomes due that much later; bounded, so that routine has its turn too
 
 log = structlog.get_logger(__name__)
 
@@ -43,30 +44,51 @@ class WorkQueue:
         self._metrics = metrics
         self._due: dict[Key, float] = {}  # when each waiting key is due; the heap may hold older entries
         self._heap: list[tuple[float, Key]] = []
-        self._ready: asyncio.Queue[Key] = asyncio.Queue()  # bounded by the number of keys: each is in it once
+        # Bounded by the number of keys: each is in it once, or twice when its turn was advanced.
+        self._ready: asyncio.PriorityQueue[tuple[float, Key]] = asyncio.PriorityQueue()
         self._queued: dict[Key, float] = {}
+        self._turns: dict[Key, float] = {}  # of the queued keys; the lowest is next
+        self._routine: set[Key] = set()  # waiting keys that no change has made due
         self._running: dict[Key, float] = {}
         self._again: dict[Key, float] = {}
         self._backoffs: dict[Key, Backoff] = {}
         self._not_before: dict[Key, float] = {}  # what the API server has asked for
         self._changed = asyncio.Event()
 
-    def add(self, key: Key, delay_seconds: float = 0.0) -> None:
-        """Makes the key due; an earlier time wins over a later one, but for what the API server has asked for."""
+    def add(self, key: Key, delay_seconds: float = 0.0, *, routine: bool = False) -> None:
+        """Makes the key due; an earlier time wins over a later one, but for what the API server has asked for.
+
+        `routine`: nothing has changed. Such passes come by the thousand, and let those with a change pass by.
+        """
         due = max(self._clock.monotonic() + delay_seconds, self._not_before.get(key, 0.0))
         if key in self._queued:
+            self._advance(key, routine=routine)
             return
         book = self._again if key in self._running else self._due
+        self._classify(key, routine=routine and key not in book)
         if due < book.get(key, float("inf")):
             book[key] = due
             if book is self._due:
                 heapq.heappush(self._heap, (due, key))
                 self._changed.set()
 
-    def forget(self, key: Key) -> None:
-        """Drops a key that is gone."""
-        for book in (self._due, self._again, self._backoffs, self._not_before):
-            book.pop(key, None)
+    def _classify(self, key: Key, *, routine: bool) -> None:
+        (self._routine.add if routine else self._routine.discard)(key)
+
+    def _advance(self, key: Key, *, routine: bool) -> None:
+        """A change makes a queued routine pass more urgent; its older entry is then void."""
+        if not routine and key in self._routine:
+            self._routine.discard(key)
+            self._enqueue(key, self._clock.monotonic())
+
+    def _enqueue(self, key: Key, turn: float) -> None:
+        self._turns[key] = turn
+        self._ready.put_nowait((turn, key))
+
+    @property
+    def depth(self) -> int:
+        """Keys that are due and wait for a worker."""
+        return len(self._queued)
 
     def stuck_seconds(self) -> float:
         """For how long the longest pass has been running, or a due key has been waiting."""
@@ -102,7 +124,7 @@ class WorkQueue:
                 heapq.heappop(self._heap)
                 del self._due[key]
                 self._queued[key] = due
-                self._ready.put_nowait(key)
+                self._enqueue(key, due + _ROUTINE_YIELDS_SECONDS if key in self._routine else due)
             else:
                 return due - now
             self._metrics.queue_depth.set(len(self._queued))
@@ -110,8 +132,10 @@ class WorkQueue:
 
     async def _worker(self) -> None:
         while True:
-            key = await self._ready.get()
-            due = self._queued.pop(key)
+            turn, key = await self._ready.get()
+            if self._turns.get(key) != turn:
+                continue
+            due = self._taken(key)
             self._running[key] = self._clock.monotonic()
             self._metrics.queue_age_seconds.observe(max(0.0, self._running[key] - due))
             try:
@@ -122,12 +146,18 @@ class WorkQueue:
             # Lease from being renewed.
             await asyncio.sleep(0)
 
+    def _taken(self, key: Key) -> float:
+        """Out of the books of those who wait. Returns since when it was due."""
+        del self._turns[key]
+        self._routine.discard(key)
+        return self._queued.pop(key)
+
     def _finish(self, key: Key) -> None:
         started = self._running.pop(key)
         self._metrics.reconcile_seconds.observe(self._clock.monotonic() - started)
         again = self._again.pop(key, None)
         if again is not None:
-            self.add(key, again - self._clock.monotonic())
+            self.add(key, again - self._clock.monotonic(), routine=key in self._routine)
 
     async def _pass(self, key: Key) -> None:
         try:

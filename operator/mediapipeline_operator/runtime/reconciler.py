@@ -144,14 +144,20 @@ class Reconciler:
         outcome = wanted.outcome if done.scaled else None
         if outcome is not None:
             self._explain(pipeline.key, outcome)
-        refreshed = tools.observer.snapshot(pipeline, remembered.memory, snapshot.signals)
-        after = replace(refreshed, children={**snapshot.children, **refreshed.children}, now=snapshot.now)
+        after = self._after_writes(snapshot, wanted, remembered.memory)
         findings = replace(wanted.findings, failed=done.failed)
         tools.rollouts.note(pipeline.key, rolling=template_rolls_out(after), waiting=findings.queued)
         body = status(after, findings, outcome, tools.build)
         for note in (*wanted.notes(done.scaled, done.failed), *announcements(pipeline.status, body)):
             self._announce(pipeline.key, pipeline.uid, note)
         await self._write_status(pipeline, body, remembered)
+
+    def _after_writes(self, snapshot: Snapshot, wanted: Plan, memory: Memory) -> Snapshot:
+        """What the caches know now: a plan without writes has not taught them anything."""
+        if not wanted.writes:
+            return replace(snapshot, memory=memory)
+        refreshed = self._tools.observer.snapshot(snapshot.pipeline, memory, snapshot.signals)
+        return replace(refreshed, children={**snapshot.children, **refreshed.children}, now=snapshot.now)
 
     async def _write_status(self, pipeline: MediaPipeline, body: Mapping[str, Any], remembered: _Remembered) -> None:
         now = self._tools.clock.monotonic()

@@ -42,11 +42,15 @@ class Relisting:
         """Until cancelled."""
         while True:
             await asyncio.sleep(jittered(self._seconds, 0.3))
-            for scope in self._scopes:
-                try:
-                    await self._relist(scope)
-                except ClusterError as error:
-                    log.warning("relist_failed", kind=PIPELINE.name, error=str(error))
+            await self.now()
+
+    async def now(self) -> None:
+        """One list of all. What cannot be listed is left to the watch and to the next time."""
+        for scope in self._scopes:
+            try:
+                await self._relist(scope)
+            except ClusterError as error:
+                log.warning("relist_failed", kind=PIPELINE.name, error=str(error))
 
     async def _relist(self, scope: str | None) -> None:
         items, listed_at = await list_all(self._transport, PIPELINE, scope)

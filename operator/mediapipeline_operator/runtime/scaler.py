@@ -69,6 +69,10 @@ class Scaler:
             if not self._undecided:
                 self._metrics.tick_seconds.observe(self._clock.monotonic() - self._tick_started)
 
+    def since_tick_seconds(self) -> float | None:
+        """How long ago the last tick began; None: there was none yet."""
+        return self._clock.monotonic() - self._tick_started if self._tick_started else None
+
     async def run(self) -> None:
         """Until cancelled."""
         while True:

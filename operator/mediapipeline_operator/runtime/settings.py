@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
 
 from mediapipeline_operator.core.resources import BuildSettings
 from mediapipeline_operator.shell.lease import LeaseSettings
+from mediapipeline_operator.shell.prometheus import ReaderSettings
 
 
 class Settings(BaseSettings):
@@ -30,6 +31,11 @@ class Settings(BaseSettings):
     prometheus_url: str = Field(default="", description="Base URL of Prometheus; empty: hold, never scale blindly.")
     prometheus_token_file: str = Field(default="", description="File with a bearer token for Prometheus.")
     prometheus_ca_file: str = Field(default="", description="CA certificates for Prometheus.")
+    prometheus_headers: str = Field(
+        default="",
+        description="Headers of requests to Prometheus, as name=value,name=value: for example X-Scope-OrgID=media for "
+        "Mimir. They are in ScaledObjects too, so nothing secret belongs here.",
+    )
     mediapod_image: str = Field(
         default="ghcr.io/rtcscale/mediapod:0.1.0", min_length=1, description="Image of pipelines that name none."
     )
@@ -72,12 +78,12 @@ class Settings(BaseSettings):
     bind_address: str = Field(default="", description="Address of the health server; empty: POD_IP, else all.")
     health_port: int = Field(default=8081, ge=0, le=65535, description="Port of /healthz, /readyz and /metrics.")
 
-    @field_validator("service_monitor_labels")
+    @field_validator("service_monitor_labels", "prometheus_headers")
     @classmethod
-    def _labels_are_pairs(cls, value: str) -> str:
+    def _are_pairs(cls, value: str) -> str:
         bad = [item for item in _split(value) if "=" not in item]
         if bad:
-            raise ValueError(f"{bad[0]!r} is no label; write key=value,key=value")
+            raise ValueError(f"{bad[0]!r} is no pair; write key=value,key=value")
         return value
 
     @field_validator("lease_duration_seconds")
@@ -109,10 +115,20 @@ class Settings(BaseSettings):
         """What shows in manifests."""
         return BuildSettings(
             mediapod_image=self.mediapod_image,
-            service_monitor_labels=self._service_monitor_labels(),
+            service_monitor_labels=_pairs(self.service_monitor_labels),
             operator_namespace=self.own_namespace,
             monitoring_namespace=self.monitoring_namespace,
             prometheus_url=self.prometheus_url,
+            prometheus_headers=_pairs(self.prometheus_headers),
+        )
+
+    def prometheus(self) -> ReaderSettings:
+        """How measurements are read."""
+        return ReaderSettings(
+            url=self.prometheus_url,
+            token_file=self.prometheus_token_file,
+            ca_file=self.prometheus_ca_file,
+            headers=_pairs(self.prometheus_headers),
         )
 
     def lease(self) -> LeaseSettings:
@@ -126,14 +142,14 @@ class Settings(BaseSettings):
             renew_seconds=self.lease_duration_seconds / 6,
         )
 
-    def _service_monitor_labels(self) -> Mapping[str, str]:
-        pairs = (item.partition("=") for item in _split(self.service_monitor_labels))
-        return {key.strip(): value.strip() for key, _, value in pairs}
-
 
 def load_settings(arguments: Sequence[str]) -> Settings:
     """Flags win over the environment. Exits with usage for an unknown flag; raises ValidationError for a bad value."""
     return CliApp.run(Settings, cli_args=list(arguments))
+
+
+def _pairs(value: str) -> Mapping[str, str]:
+    return {key.strip(): text.strip() for key, _, text in (item.partition("=") for item in _split(value))}
 
 
 def _split(value: str) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ class LeaseSettings:
     identity: str
     duration_seconds: float = 12.0
     renew_seconds: float = 2.0
-    retry_seconds: float = 1.5
+    retry_seconds: float = 0.5  # of a candidate: one small read
 
 
 class Lease:

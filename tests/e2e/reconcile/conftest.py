@@ -2,9 +2,11 @@
 test.
 """
 
+import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -15,26 +17,34 @@ import httpx
 import pytest
 import yaml
 
-from devcluster.binaries import crd_manifests
+from devcluster.binaries import crd_manifests, ensure
 from devcluster.controlplane import ControlPlane, Mutation
+from e2e.exported_load import Load, target
+from e2e.real_prometheus import running
+from faults.rig import World as Administrator
 
 Json = dict[str, Any]
 CRD_FILE = Path(__file__).parents[3] / "crds" / "media.rtcscale.dev_mediapipelines.yaml"
-CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-COLLECTIONS = {
-    "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
-    "Service": "/api/v1/namespaces/{}/services",
+CHART = Path(__file__).parents[3] / "charts/mediapipeline-operator"
+ANYWHERE = "any-namespace"  # stands in the rendered chart for the test's own
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+RIGHTS = {
     "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
-    "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
-    "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
-    "Ingress": "/apis/networking.k8s.io/v1/namespaces/{}/ingresses",
-    "ServiceMonitor": "/apis/monitoring.coreos.com/v1/namespaces/{}/servicemonitors",
+    "Role": f"{RBAC}/namespaces/{{}}/roles",
+    "RoleBinding": f"{RBAC}/namespaces/{{}}/rolebindings",
+    "ClusterRole": f"{RBAC}/clusterroles",
+    "ClusterRoleBinding": f"{RBAC}/clusterrolebindings",
+}
+LATE_RIGHTS = [  # one of each role
+    {"verb": "create", "group": "coordination.k8s.io", "resource": "leases"},
+    {"verb": "list", "group": "apiextensions.k8s.io", "resource": "customresourcedefinitions"},
+    {"verb": "patch", "group": "media.rtcscale.dev", "resource": "mediapipelines", "subresource": "status"},
+]
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used: it speaks plain HTTP, loading CAs takes long
+MORE_COLLECTIONS = {
     "HorizontalPodAutoscaler": "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers",
     "ScaledObject": "/apis/keda.sh/v1alpha1/namespaces/{}/scaledobjects",
-    "Pod": "/api/v1/namespaces/{}/pods",
-    "Event": "/api/v1/namespaces/{}/events",
-    "MediaPipeline": "/apis/media.rtcscale.dev/v1alpha1/namespaces/{}/mediapipelines",
-    "Lease": "/apis/coordination.k8s.io/v1/namespaces/{}/leases",
 }
 
 
@@ -50,11 +60,11 @@ class Operator:
     def stop(self) -> int:
         """SIGTERM; returns the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=20)
+        return self.process.wait(timeout=60)
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=60)
 
     def leads(self) -> bool:
         return "leadership_acquired" in self.log.read_text()
@@ -62,63 +72,39 @@ class Operator:
     def has_decided(self) -> bool:
         """Whether it has looked at a pipeline's scaling."""
         try:
-            return "mediapipeline_autoscaler_desired_replicas{" in httpx.get(self._url("/metrics"), timeout=2).text
+            return "mediapipeline_autoscaler_desired_replicas{" in self._ask("/metrics").text
         except httpx.HTTPError:
             return False
 
     def get(self, path: str) -> int:
         """HTTP status of the health server."""
         try:
-            return httpx.get(self._url(path), timeout=2).status_code
+            return self._ask(path).status_code
         except httpx.HTTPError:
             return 0
 
-    def _url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
+    def _ask(self, path: str) -> httpx.Response:
+        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=5, trust_env=False, verify=PLAIN)
 
 
-class World:
+class World(Administrator):
     """What a test reads and writes: one namespace of the cluster, as the administrator."""
 
     def __init__(self, api: httpx.Client, namespace: str, plane: ControlPlane) -> None:
-        self.api = api
-        self.namespace = namespace
+        super().__init__(api, namespace)
         self._plane = plane
 
     def path(self, kind: str, name: str = "") -> str:
-        return COLLECTIONS[kind].format(self.namespace) + (f"/{name}" if name else "")
-
-    def get(self, kind: str, name: str) -> Json | None:
-        """The object, None when there is none (or no such kind)."""
-        response = self.api.get(self.path(kind, name))
-        if response.status_code == 404:
-            return None
-        found: Json = response.raise_for_status().json()
-        return found
-
-    def items(self, kind: str) -> list[Json]:
-        found: list[Json] = self.api.get(self.path(kind)).raise_for_status().json()["items"]
-        return found
-
-    def create(self, kind: str, body: Json) -> Json:
-        response = self.api.post(self.path(kind), json=body)
-        assert response.status_code == 201, response.text
-        created: Json = response.json()
-        return created
+        if kind not in MORE_COLLECTIONS:
+            return super().path(kind, name)
+        return MORE_COLLECTIONS[kind].format(self.namespace) + (f"/{name}" if name else "")
 
     def patch(self, kind: str, name: str, body: Json, subresource: str = "") -> Json:
         """A merge patch."""
-        response = self.api.patch(
-            self.path(kind, name) + (f"/{subresource}" if subresource else ""),
-            json=body,
-            headers={"Content-Type": "application/merge-patch+json"},
-        )
+        response = super().patch(kind, name, body, subresource)
         assert response.status_code == 200, response.text
         patched: Json = response.json()
         return patched
-
-    def delete(self, kind: str, name: str) -> None:
-        self.api.delete(self.path(kind, name)).raise_for_status()
 
     def pipeline(self, name: str = "studio", **spec: Any) -> Json:
         """Creates a MediaPipeline with one blur stage and `spec`."""
@@ -144,6 +130,13 @@ class World:
     def reasons(self) -> list[str]:
         """Reasons of all events about MediaPipelines."""
         return [item["reason"] for item in self.items("Event") if item["involvedObject"]["kind"] == "MediaPipeline"]
+
+    def make_ready(self) -> None:
+        """As the kubelet reports."""
+        for pod in self.items("Pod"):
+            ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+            status = {"phase": "Running", "podIP": "127.0.0.1", "conditions": [ready]}
+            self.patch("Pod", pod["metadata"]["name"], {"status": status}, "status")
 
     def writes(self) -> list[Mutation]:
         """Everything that an operator has changed here, its Lease apart."""
@@ -208,11 +201,117 @@ def world(api: httpx.Client, namespace: str, control_plane: ControlPlane, mediap
 
 
 @pytest.fixture
-def start_operator(namespace: str, kubeconfig: Path, tmp_path: Path) -> Iterator[Callable[..., Operator]]:
-    """`start_operator(*flags)` starts one more process; all are ended after the test."""
+def load() -> Load:
+    """What the pods of pipeline `studio` export."""
+    return Load()
+
+
+@pytest.fixture
+def exported(load: Load, world: World, binaries: Mapping[str, Path], tmp_path: Path) -> Iterator[str]:
+    """URL of a Prometheus that scrapes `load` every second, under the labels of pipeline `studio`."""
+    labels = {"namespace": world.namespace, "pipeline": "studio", "pod": "studio-0"}
+    folder = tmp_path / "prometheus"
+    folder.mkdir()
+    with target(load) as port:
+        scrape = {"job_name": "pods", "static_configs": [{"targets": [f"127.0.0.1:{port}"], "labels": labels}]}
+        with running(binaries["prometheus"], folder, [scrape]) as url:
+            yield url
+
+
+@pytest.fixture
+def kubeconfig_of(control_plane: ControlPlane, api: httpx.Client, tmp_path: Path) -> Callable[[str], Path]:
+    """`kubeconfig_of(namespace)`: credentials of the operator's service account there."""
+
+    def make(namespace: str) -> Path:
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/mediapipeline-operator/token"
+        request = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"expirationSeconds": 3600},
+        }
+        token = api.post(path, json=request).raise_for_status().json()["status"]["token"]
+        entry = {"server": control_plane.server_url, "certificate-authority": str(control_plane.ca_file)}
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "c", "cluster": entry}],
+            "users": [{"name": "u", "user": {"token": token}}],
+            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+            "current-context": "x",
+        }
+        file = tmp_path / f"{namespace}.kubeconfig"
+        file.write_text(json.dumps(config))
+        return file
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def chart_for_one_namespace() -> str:
+    """The chart for an operator in namespace ANYWHERE that serves this namespace alone."""
+    command = [str(ensure(("helm",))["helm"]), "template", "mediapipeline-operator", str(CHART)]
+    flags = [f"--namespace={ANYWHERE}", "--set", f"namespaces={{{ANYWHERE}}}", "--kube-version=1.31.0"]
+    return subprocess.run([*command, *flags], check=True, capture_output=True, text=True, timeout=120).stdout
+
+
+@pytest.fixture
+def operator_kubeconfig(
+    chart_for_one_namespace: str,
+    namespace: str,
+    api: httpx.Client,
+    kubeconfig_of: Callable[[str], Path],
+    eventually: Callable[..., Any],
+) -> Iterator[Path]:
+    """Credentials with exactly the rights that the chart gives, in the test's namespace."""
+    bodies = [body for body in yaml.safe_load_all(chart_for_one_namespace.replace(ANYWHERE, namespace)) if body]
+    applied = [_give(api, body, namespace) for body in bodies if body["kind"] in RIGHTS and not _is_for_users(body)]
+    user = f"system:serviceaccount:{namespace}:mediapipeline-operator"
+    for right in LATE_RIGHTS:
+        eventually(lambda right=right: _may(api, user, {**right, "namespace": namespace}), f"the right to {right}")
+    yield kubeconfig_of(namespace)
+    for path in applied:
+        if "namespaces" not in path:
+            api.delete(path).raise_for_status()
+
+
+def _is_for_users(body: Json) -> bool:
+    return str(body["metadata"]["name"]).endswith(("-view", "-edit"))
+
+
+def _give(api: httpx.Client, body: Json, namespace: str) -> str:
+    """Applies one object, cluster-wide ones under a name of this namespace's own. Returns its path."""
+    if body["kind"].startswith("Cluster"):
+        body["metadata"]["name"] += f"-{namespace}"
+        if "roleRef" in body:
+            body["roleRef"]["name"] += f"-{namespace}"
+    path = f"{RIGHTS[body['kind']].format(namespace)}/{body['metadata']['name']}"
+    headers = {"Content-Type": "application/apply-patch+yaml"}
+    api.patch(path, params={"fieldManager": "tests"}, content=yaml.safe_dump(body), headers=headers).raise_for_status()
+    return path
+
+
+def _may(api: httpx.Client, user: str, attributes: Json) -> bool:
+    """The authorizer learns of roles and bindings a little later."""
+    spec = {"user": user, "groups": ["system:serviceaccounts"], "resourceAttributes": attributes}
+    review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
+    answer = api.post("/apis/authorization.k8s.io/v1/subjectaccessreviews", json=review).raise_for_status()
+    return bool(answer.json()["status"]["allowed"])
+
+
+def refusals(log: str) -> list[str]:
+    """What the API server has forbidden, but for writes to a namespace that ends."""
+    lines = [line for line in log.lower().splitlines() if "forbidden" in line]
+    return [line for line in lines if "being terminated" not in line]
+
+
+@pytest.fixture
+def start_operator(namespace: str, operator_kubeconfig: Path, tmp_path: Path) -> Iterator[Callable[..., Operator]]:
+    """`start_operator(*flags)` starts one more process, with the rights of the chart alone; all are ended after the
+    test, and none may have been refused anything.
+    """
     running: list[Operator] = []
 
-    def start(*flags: str, kubeconfig_file: Path = kubeconfig) -> Operator:
+    def start(*flags: str, kubeconfig_file: Path = operator_kubeconfig) -> Operator:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -229,6 +328,7 @@ def start_operator(namespace: str, kubeconfig: Path, tmp_path: Path) -> Iterator
     for operator in running:
         operator.kill()
         print(f"--- {operator.log.name}\n{operator.log.read_text()[-8000:]}")
+    assert not [line for operator in running for line in refusals(operator.log.read_text())]
 
 
 def _flags(namespace: str, port: int) -> tuple[str, ...]:

@@ -59,7 +59,7 @@ def test_children_go_with_their_pipeline(operator: Any, world: Any, eventually: 
     world.pipeline()
     _created(world, eventually)
     world.delete("MediaPipeline", "studio")
-    eventually(lambda: not any(world.get(*child) for child in CHILDREN), "the garbage collector", 60)
+    eventually(lambda: not any(world.get(*child) for child in CHILDREN), "the garbage collector")
     assert world.get("MediaPipeline", "studio") is None
 
 
@@ -73,7 +73,7 @@ def test_a_pipeline_made_anew_gets_children_of_its_own(operator: Any, world: Any
         found = [world.get(*child) for child in CHILDREN]
         return all(one and one["metadata"]["ownerReferences"][0]["uid"] == uid for one in found)
 
-    eventually(all_new, "children of the new pipeline", 60)
+    eventually(all_new, "children of the new pipeline")
 
 
 @pytest.mark.parametrize("child", CHILDREN, ids="-".join)
@@ -99,7 +99,7 @@ def test_a_deleted_child_comes_back(child: tuple[str, str], operator: Any, world
     _created(world, eventually)
     uid = world.get(*child)["metadata"]["uid"]
     world.delete(*child)
-    eventually(lambda: (found := world.get(*child)) and found["metadata"]["uid"] != uid, f"{child} to come back", 60)
+    eventually(lambda: (found := world.get(*child)) and found["metadata"]["uid"] != uid, f"{child} to come back")
     eventually(lambda: world.get("Deployment", "studio")["spec"]["replicas"] == 2, "the number of replicas")
 
 
@@ -137,8 +137,29 @@ def test_an_object_that_is_not_ours_is_refused_and_left_alone(
     eventually(lambda: world.get("Deployment", "studio"), "the other children")
     assert world.get("Service", "studio")["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
     world.delete("Service", "studio")
-    eventually(lambda: world.get("Service", "studio"), "our Service", 60)
-    eventually(lambda: not world.condition("Stalled"), "no refusal any more", 60)
+    eventually(lambda: world.get("Service", "studio"), "our Service")
+    eventually(lambda: not world.condition("Stalled"), "no refusal any more")
+
+
+def test_a_deployment_that_is_not_ours_is_never_adopted(operator: Any, world: Any, eventually: Eventually) -> None:
+    """Not even with all our labels: it may be somebody's, kept from an earlier pipeline, with sessions in its pods."""
+    labels = {"media.rtcscale.dev/pipeline": "studio", "app.kubernetes.io/managed-by": "mediapipeline-operator"}
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "a", "image": "example.org/a"}]}}
+    spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": pod}
+    before = world.create("Deployment", {"metadata": {"name": "studio", "labels": labels}, "spec": spec})
+    world.pipeline()
+    eventually(lambda: world.condition("Stalled").get("reason") == "ChildRefused", "the refusal")
+    message = world.condition("Stalled")["message"]
+    assert "Deployment studio exists already and this pipeline does not own it" in message
+    assert "rename the pipeline, or delete that object" in message
+    assert world.condition("Ready")["status"] == "False"
+    eventually(lambda: world.get("Service", "studio"), "the other children")
+    after = world.get("Deployment", "studio")
+    assert after["spec"] == before["spec"]
+    assert "ownerReferences" not in after["metadata"]
+    world.delete("MediaPipeline", "studio")
+    eventually(lambda: world.get("Service", "studio") is None, "the garbage collector", 60)
+    assert world.get("Deployment", "studio")["metadata"]["uid"] == before["metadata"]["uid"]
 
 
 def test_an_unknown_effect_stalls_and_touches_nothing(operator: Any, world: Any, eventually: Eventually) -> None:
@@ -170,6 +191,8 @@ def test_nothing_is_written_while_paused(operator: Any, world: Any, eventually: 
     version = world.get("Service", "studio")["metadata"]["resourceVersion"]
     world.patch("MediaPipeline", "studio", {"spec": {"sessions": {"maxPerReplica": 5}}})
     eventually(lambda: world.status().get("observedGeneration") == 3, "the pass after the edit")
+    assert world.condition("Ready")["reason"] == "Paused"
+    assert "Deployment studio" in world.condition("Ready")["message"]
     assert world.get("Service", "studio")["metadata"]["resourceVersion"] == version
     world.patch("MediaPipeline", "studio", {"spec": {"paused": False}})
     eventually(lambda: world.get("Service", "studio")["metadata"]["labels"][INSTANCE] == "studio", "the repair")

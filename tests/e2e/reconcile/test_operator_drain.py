@@ -3,70 +3,16 @@
 Pods answer for themselves, as mediapods would.
 """
 
-import json
-import secrets
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 
 import pytest
 
+from e2e.standin_pods import Pod
+
 Eventually = Callable[..., Any]
 DRAINING = "media.rtcscale.dev/draining"
-ADMIN_PORT = 9090
-
-
-class Pod:
-    """Stands in for a mediapod's admin port, and for the kubelet that reports its readiness."""
-
-    def __init__(self, world: Any, name: str, sessions: int) -> None:
-        self.world = world
-        self.name = name
-        self.sessions = sessions
-        self.draining = False
-        self.address = f"127.{secrets.randbelow(20) + 70}.{secrets.randbelow(250) + 1}.{secrets.randbelow(250) + 1}"
-        self.server = ThreadingHTTPServer((self.address, ADMIN_PORT), self._handler())
-        Thread(target=self.server.serve_forever, daemon=True).start()
-        self.report()
-
-    def report(self) -> None:
-        """Writes the pod's status as a kubelet would."""
-        state = "False" if self.draining else "True"
-        ready = {"type": "Ready", "status": state, "lastTransitionTime": "2026-01-01T00:00:00Z"}
-        status = {"phase": "Running", "podIP": self.address, "conditions": [ready]}
-        self.world.patch("Pod", self.name, {"status": status}, "status")
-
-    def answer(self, method: str, path: str) -> dict[str, Any]:
-        if path == "/drain":
-            self.draining = method == "POST"
-            self.report()
-            return {"draining": self.draining, "sessions": self.sessions}
-        return {"draining": self.draining, "active": self.sessions, "pending": 0, "capacity": 8, "sessions": []}
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        pod = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def _reply(self) -> None:
-                body = json.dumps(pod.answer(self.command, self.path)).encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            do_GET = do_POST = do_DELETE = _reply  # noqa: N815  names that http.server looks for
-
-            def log_message(self, *arguments: Any) -> None:
-                """Quiet."""
-
-        return Handler
 
 
 @pytest.fixture
@@ -148,7 +94,7 @@ def test_a_restarted_operator_goes_on_with_a_drain(
     victim.draining = False  # its container was restarted meanwhile, and forgot
     victim.report()
     start_operator()
-    eventually(lambda: victim.draining, "the drain to be asked for again", 40)
+    eventually(lambda: victim.draining, "the drain to be asked for again")
     victim.sessions = 0
     eventually(lambda: len(world.items("Pod")) == 2, "the pod to go")
     assert victim.name not in {item["metadata"]["name"] for item in world.items("Pod")}

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 import yaml
 
 from devcluster.binaries import crd_manifests
@@ -55,13 +54,12 @@ def hpa(name: str, kind: str) -> dict[str, Any]:
     return {"apiVersion": "autoscaling/v2", "kind": HPA, "metadata": {"name": name}, "spec": spec}
 
 
-@pytest.mark.timeout(180)
 def test_engines_follow_each_other_without_a_jump(operator: Any, world: Any, eventually: Eventually) -> None:
     started(world, eventually)
     assert requested(world) == 2
     seen = []
     choose(world, HPA)
-    eventually(lambda: seen.append(replicas(world)) or world.get(HPA, "studio"), "the autoscaler", 60)
+    eventually(lambda: seen.append(replicas(world)) or world.get(HPA, "studio"), "the autoscaler")
     assert requested(world) == 4
     created = [(one.verb, one.resource, one.subresource) for one in world.writes()]
     handed = created.index(("update", "mediapipelines", "scale"))
@@ -93,15 +91,14 @@ def test_an_autoscaler_of_ours_is_written_once_and_repaired(
     start_operator()
     signals = [{"type": "GPUUtilization"}, {"type": "MemoryUtilization"}, {"type": "RequestsPerSecond", "target": 1500}]
     started(world, eventually, engine=HPA, signals=signals, latency={"scaleUp": {"aboveMilliseconds": 1000}})
-    eventually(lambda: world.get(HPA, "studio"), "the autoscaler", 60)
-    eventually(lambda: (world.get(HPA, "studio")["status"] or {}).get("conditions"), "its controller", 60)
+    eventually(lambda: world.get(HPA, "studio"), "the autoscaler")
+    eventually(lambda: (world.get(HPA, "studio")["status"] or {}).get("conditions"), "its controller")
     time.sleep(3)
     assert sum(one.resource == "horizontalpodautoscalers" for one in world.writes()) == 1
     world.patch(HPA, "studio", {"spec": {"maxReplicas": 50}})
     eventually(lambda: world.get(HPA, "studio")["spec"]["maxReplicas"] == 10, "the repair")
 
 
-@pytest.mark.timeout(180)
 def test_hands_off_while_somebody_else_scales_the_deployment(operator: Any, world: Any, eventually: Eventually) -> None:
     world.pipeline(replicas=3, autoscaling={"engine": "None"})
     eventually(lambda: world.get("Deployment", "studio") and replicas(world) == 3, "the initial replicas")
@@ -133,7 +130,6 @@ def test_an_autoscaler_on_the_pipeline_is_welcome_with_engine_none(
     eventually(lambda: replicas(world) == 6, "the number to be carried out")
 
 
-@pytest.mark.timeout(240)
 def test_keda_is_missed_then_used(operator: Any, world: Any, api: Any, kubectl: Any, eventually: Eventually) -> None:
     """KEDA's CRD with its real schema, without its controllers."""
     started(world, eventually)
@@ -144,7 +140,7 @@ def test_keda_is_missed_then_used(operator: Any, world: Any, api: Any, kubectl: 
     definition = yaml.safe_load(crd_manifests("scaledobjects").read_text())
     kubectl("apply", "--server-side", "-f", "-", input=yaml.safe_dump(definition))
     try:
-        eventually(lambda: world.get("ScaledObject", "studio"), "the ScaledObject", 90)
+        eventually(lambda: world.get("ScaledObject", "studio"), "the ScaledObject")
         assert (replicas(world), requested(world)) == (4, 4)
         spec = world.get("ScaledObject", "studio")["spec"]
         assert spec["fallback"]["behavior"] == "currentReplicasIfHigher"

@@ -20,7 +20,6 @@ def _pipelines(path: Path) -> list[dict[str, Any]]:
 EXAMPLES = sorted(path for path in FOLDER.rglob("*.yaml") if "templates" not in path.parts and _pipelines(path))
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_is_written_once(
     path: Path,
@@ -34,8 +33,8 @@ def test_an_example_is_written_once(
     operator = start_operator()
     names = _apply(path, world, kubectl)
     for name in names:
-        eventually(lambda name=name: world.get("ServiceMonitor", name), f"the children of {name}", 60)
-        eventually(lambda name=name: world.status(name).get("autoscaling"), f"a decision for {name}", 60)
+        eventually(lambda name=name: world.get("ServiceMonitor", name), f"the children of {name}")
+        eventually(lambda name=name: world.status(name).get("autoscaling"), f"a decision for {name}")
     count = -1
     while count != len(world.writes()):
         count = len(world.writes())

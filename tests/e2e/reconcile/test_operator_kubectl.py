@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 Eventually = Callable[..., Any]
 Json = dict[str, Any]
 
@@ -46,36 +44,34 @@ def becomes(world: Any, wanted: str) -> Callable[[], bool]:
     return check
 
 
-@pytest.mark.timeout(180)
 def test_kstatus_follows_the_life_of_a_pipeline(
     start_operator: Callable[..., Any], world: Any, eventually: Eventually
 ) -> None:
     start_operator("--prometheus-url=http://127.0.0.1:9")
     world.pipeline()
-    eventually(lambda: world.status().get("conditions"), "the first status", 60)
+    eventually(lambda: world.status().get("conditions"), "the first status")
     assert kstatus(world.get("MediaPipeline", "studio")) == "InProgress"
-    eventually(becomes(world, "Current"), "Current", 60)
+    eventually(becomes(world, "Current"), "Current")
     conditions = world.status()["conditions"]
     assert {item["observedGeneration"] for item in conditions} == {1}
     assert not {"Reconciling", "Stalled"} & {item["type"] for item in conditions}, "present only when True"
     world.patch("MediaPipeline", "studio", {"spec": {"pipeline": {"stages": [{"name": "a", "effect": "Nonsense"}]}}})
-    eventually(becomes(world, "Failed"), "Failed", 60)
+    eventually(becomes(world, "Failed"), "Failed")
     assert world.condition("Ready")["status"] == "False"
     assert "Nonsense" in world.condition("Stalled")["message"]
     stages = [{"name": "soften", "effect": "GaussianBlur", "parameters": {"radius": 7}}]
     world.patch("MediaPipeline", "studio", {"spec": {"pipeline": {"stages": stages}}})
-    eventually(becomes(world, "Current"), "Current again", 60)
+    eventually(becomes(world, "Current"), "Current again")
 
 
-@pytest.mark.timeout(180)
 def test_kubectl_waits_prints_scales_and_deletes(
     start_operator: Callable[..., Any], world: Any, eventually: Eventually, kubectl: Callable[..., Any]
 ) -> None:
     operator = start_operator("--prometheus-url=http://127.0.0.1:9")
     world.pipeline(autoscaling={"engine": "None"}, replicas=1)
     where = ("--namespace", world.namespace)
-    eventually(becomes(world, "Current"), "pods", 90)
-    kubectl("wait", "--for=condition=Ready", "mpl/studio", *where, "--timeout=20s")
+    eventually(becomes(world, "Current"), "pods")
+    kubectl("wait", "--for=condition=Ready", "mpl/studio", *where, "--timeout=60s")
     head, row = kubectl("get", "mpl", *where, "--output=wide").stdout.splitlines()
     shown = dict(zip(head.split(), row.split(), strict=False))
     assert (shown["NAME"], shown["READY"], shown["REPLICAS"], shown["DESIRED"]) == ("studio", "True", "1", "1")
@@ -83,9 +79,9 @@ def test_kubectl_waits_prints_scales_and_deletes(
     assert world.status()["image"] in row
     kubectl("scale", "mpl/studio", *where, "--replicas=3")
     eventually(lambda: world.get("Deployment", "studio")["spec"]["replicas"] == 3, "the new number")
-    eventually(becomes(world, "Current"), "three pods", 60)
-    kubectl("rollout", "status", "deployment/studio", *where, "--timeout=20s")
+    eventually(becomes(world, "Current"), "three pods")
+    kubectl("rollout", "status", "deployment/studio", *where, "--timeout=60s")
     assert world.status()["replicas"] == 3
     operator.stop()
-    kubectl("delete", "mpl/studio", *where, "--timeout=20s")  # nothing of ours has to run for that
-    eventually(lambda: world.get("Deployment", "studio") is None, "the garbage collector", 60)
+    kubectl("delete", "mpl/studio", *where, "--timeout=60s")  # nothing of ours has to run for that
+    eventually(lambda: world.get("Deployment", "studio") is None, "the garbage collector")

@@ -135,3 +135,16 @@ def test_replicas_have_an_owner_once_somebody_set_them() -> None:
         {"manager": "x", "operation": "Update", "subresource": "scale", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
     )
     assert owns_replicas(live)
+
+
+def test_the_order_of_named_items_is_no_difference_and_that_of_others_is_none_either() -> None:
+    named = [{"name": "B", "value": "1"}, {"name": "A", "value": "2"}]
+    twice = [{"name": "A", "port": 1}, {"name": "A", "port": 2}]
+    for items in (named, twice):
+        one, other = ({"spec": {"list": order}} for order in (items, items[::-1]))
+        assert manifest_digest(one) == manifest_digest(other)
+    assert manifest_digest({"spec": {"list": named}}) != manifest_digest({"spec": {"list": named[:1]}})
+
+
+def test_other_lists_keep_their_order() -> None:
+    assert manifest_digest({"spec": {"args": ["a", "b"]}}) != manifest_digest({"spec": {"args": ["b", "a"]}})

@@ -55,6 +55,16 @@ def test_a_settled_pipeline_is_ready(snapshot_of: Build) -> None:
     assert (body["replicas"], body["readyReplicas"], body["desiredReplicas"]) == (2, 2, 2)
 
 
+def test_a_paused_pipeline_whose_children_are_not_as_it_wants_them_is_not_ready(snapshot_of: Build) -> None:
+    paused = snapshot_of({"paused": True})
+    assert _conditions(_status(paused))["Ready"]["status"] == "True"
+    held = Findings(held=(ChildRef("Deployment", "studio"),))
+    found = _conditions(_status(paused, held))
+    assert (found["Ready"]["status"], found["Ready"]["reason"]) == ("False", "Paused")
+    assert "Deployment studio" in found["Ready"]["message"]
+    assert not {"Reconciling", "Stalled"} & found.keys()
+
+
 def test_too_few_ready_replicas(snapshot_of: Build) -> None:
     found = _conditions(_status(_deployment(snapshot_of(), ready=1)))
     assert (found["Ready"]["status"], found["Ready"]["reason"]) == ("False", "ReplicasUnavailable")

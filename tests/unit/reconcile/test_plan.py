@@ -111,6 +111,20 @@ def test_a_paused_pipeline_is_left_alone(snapshot_of: Build) -> None:
     assert (wanted.applies, wanted.deletes, wanted.initial_replicas) == ((), (), None)
 
 
+def test_a_pause_tells_what_it_holds_back(snapshot_of: Build) -> None:
+    paused = snapshot_of({"paused": True})
+    assert _plan(paused).findings.held == ()
+    assert _plan(_with_child(paused, SERVICE, digest="other")).findings.held == (SERVICE,)
+    assert _plan(_without(paused, DEPLOYMENT)).findings.held == (DEPLOYMENT,)
+    foreign = _with_child(paused, SERVICE, digest="other", owner=None)
+    assert _plan(foreign).findings.held == (), "somebody else's object is not held back but never ours"
+
+
+def test_what_moves_with_drains_is_not_held_back_by_a_pause(snapshot_of: Build) -> None:
+    budget = ChildRef("PodDisruptionBudget", "studio")
+    assert _plan(_with_child(snapshot_of({"paused": True}), budget, digest="other")).findings.held == ()
+
+
 def test_an_unknown_effect_leaves_children_as_they_are(snapshot_of: Build) -> None:
     stages = {"stages": [{"name": "a", "effect": "Nonsense"}]}
     wanted = _plan(snapshot_of({"pipeline": stages}, children={}))

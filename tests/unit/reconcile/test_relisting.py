@@ -7,6 +7,7 @@ import pytest
 from mediapipeline_operator.api.pipeline import Key
 from mediapipeline_operator.runtime.pipelines import Pipelines
 from mediapipeline_operator.runtime.relisting import Relisting
+from mediapipeline_operator.shell.cluster.errors import UnreachableError
 
 SPEC = {"pipeline": {"stages": [{"name": "soften", "effect": "GaussianBlur", "parameters": {"radius": 7}}]}}
 
@@ -56,3 +57,20 @@ def test_of_two_resources_of_one_name_the_newer_is_kept(first: int, second: int,
     found = known.get(Key("n", "p"))
     assert found is not None
     assert found.uid == kept
+
+
+def test_what_is_known_already_is_no_news() -> None:
+    known = Pipelines()
+    assert [known.put(_pipeline("p", version)) for version in (5, 5, 4, 6)] == [True, False, False, True]
+
+
+async def test_a_list_that_fails_is_left_to_the_next_time() -> None:
+    class Broken:
+        async def request(self, method: str, path: str, **_: Any) -> dict[str, Any]:
+            raise UnreachableError("no answer")
+
+    known = Pipelines()
+    known.put(_pipeline("stays", 5))
+    told: list[str | None] = []
+    await Relisting(Broken(), ("n",), known, lambda kind, _: told.append(kind), 900.0).now()  # type: ignore[arg-type]
+    assert (told, len(known)) == ([], 1)

@@ -138,6 +138,7 @@ CONTEXT: dict[str, Json] = {
     "compute.simulation": {"compute": {"device": "Simulated", "simulation": {}}},
     "networking.ingress": {"networking": {"ingress": {"host": "before.example.org"}}},
     "pod.volumeMounts": {"pod": {"volumes": [{"name": "models", "configMap": {"name": "models"}}]}},
+    "networking.media.turn": {"networking": {"media": {"turnURIs": ["turn:before"], "turnSecretName": "before"}}},
 }
 # Another value than the default, for fields where the schema alone does not give one.
 OTHER: dict[str, Any] = {
@@ -158,6 +159,7 @@ OTHER: dict[str, Any] = {
     "networking.ingress.annotations": {"example.org/note": "x"},
     "networking.media.portRange": "50000-50063",
     "networking.media.advertisedAddresses": ["203.0.113.7"],
+    "networking.media.turnURIs": ["turn:turn.example.com"],
     "networking.networkPolicy.allowFrom": [{"podSelector": {"matchLabels": {"a": "b"}}}],
     "security.allowedOrigins": ["https://example.org"],
     "pod.labels": {"team": "video"},

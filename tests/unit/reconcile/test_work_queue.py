@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol
 
 import pytest
 
@@ -13,15 +14,18 @@ from mediapipeline_operator.shell.clock import Clock
 
 ONE, OTHER = Key("a", "one"), Key("a", "other")
 Work = Callable[[Key], Awaitable[float | None]]
-Start = Callable[[Work], WorkQueue]
+
+
+class Start(Protocol):
+    def __call__(self, work: Work, workers: int = 3) -> WorkQueue: ...
 
 
 @pytest.fixture
 async def start() -> AsyncIterator[Start]:
     tasks: list[asyncio.Task[None]] = []
 
-    def begin(work: Work) -> WorkQueue:
-        queue = WorkQueue(work, 3, Clock(), Metrics())
+    def begin(work: Work, workers: int = 3) -> WorkQueue:
+        queue = WorkQueue(work, workers, Clock(), Metrics())
         tasks.append(asyncio.create_task(queue.run()))
         return queue
 
@@ -150,3 +154,60 @@ async def test_no_change_shortens_what_the_api_server_asked_for(start: Start) ->
         queue.add(ONE)  # watch events of children that were written before the refusal
     await _until(lambda: len(passes) == 2)
     assert passes[1] - passes[0] >= 0.5
+
+
+async def _order(start: Start, fill: Callable[[WorkQueue], None], passes: int) -> list[str]:
+    """Names in the order of their passes, by one worker that begins when `fill` has run and the first one is stuck."""
+    order: list[str] = []
+    filled = asyncio.Event()
+
+    async def work(key: Key) -> None:
+        await filled.wait()
+        order.append(key.name)
+
+    queue = start(work, workers=1)
+    queue.add(Key("a", "stuck"))
+    await _until(lambda: queue.stuck_seconds() > 0)
+    fill(queue)
+    await asyncio.sleep(0.02)  # all of them are handed over
+    filled.set()
+    await _until(lambda: len(order) == passes)
+    await asyncio.sleep(0.02)
+    return order[1:]
+
+
+async def test_a_change_passes_by_thousands_of_routine_passes(start: Start) -> None:
+    def fill(queue: WorkQueue) -> None:
+        for number in range(5):
+            queue.add(Key("a", f"routine-{number}"), routine=True)
+        queue.add(Key("a", "changed"))
+
+    assert await _order(start, fill, 7) == ["changed", *(f"routine-{number}" for number in range(5))]
+
+
+async def test_a_change_advances_the_routine_pass_that_waits_and_adds_none(start: Start) -> None:
+    def fill(queue: WorkQueue) -> None:
+        for name in ("first", "second", "third"):
+            queue.add(Key("a", name), routine=True)
+        asyncio.get_running_loop().call_later(0.005, queue.add, Key("a", "third"))
+
+    assert await _order(start, fill, 4) == ["third", "first", "second"]
+
+
+async def test_routine_does_not_set_a_change_back(start: Start) -> None:
+    def fill(queue: WorkQueue) -> None:
+        queue.add(Key("a", "routine"), routine=True)
+        queue.add(Key("a", "changed"))
+        queue.add(Key("a", "changed"), routine=True)
+
+    assert await _order(start, fill, 3) == ["changed", "routine"]
+
+
+async def test_routine_is_not_put_off_for_ever(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mediapipeline_operator.runtime.queue._ROUTINE_YIELDS_SECONDS", 0.005)
+
+    def fill(queue: WorkQueue) -> None:
+        queue.add(Key("a", "routine"), routine=True)
+        asyncio.get_running_loop().call_later(0.015, queue.add, Key("a", "changed"))
+
+    assert await _order(start, fill, 3) == ["routine", "changed"]

@@ -46,6 +46,22 @@ def test_a_drained_replica_is_removed_and_n_stays(make):
     assert outcome.desired_replicas == 2
 
 
+def gauges(outcome):
+    return {
+        name.removeprefix("mediapipeline_autoscaler_"): value for name, labels, value in outcome.metrics if not labels
+    }
+
+
+def test_gauges_tell_how_long_drains_last_and_for_how_many_sessions(make):
+    outcome = fleet_with(make, draining(make, sessions=3, started=90.0)).tick()
+    assert gauges(outcome)["drain_seconds"] == 90
+    assert gauges(outcome)["drain_sessions"] == 3
+    unknown = gauges(fleet_with(make, draining(make, sessions=None)).tick())
+    assert "drain_seconds" in unknown
+    assert "drain_sessions" not in unknown, "unknown is not 0"
+    assert not {"drain_seconds", "drain_sessions"} & gauges(make.fleet(2, sessions=1).tick()).keys()
+
+
 def test_it_stays_while_it_has_sessions(make):
     assert not lowered(fleet_with(make, draining(make, sessions=1)).tick())
 

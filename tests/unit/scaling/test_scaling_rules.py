@@ -119,7 +119,7 @@ def test_low_p95_does_not_lower_into_saturation(make):
     assert all(outcome.actions == () for outcome in outcomes)
     assert blockers(outcomes[-1]) == {Blocker.SESSIONS_AFTER_REMOVAL}
     assert outcomes[-1].decision.prediction.utilization == pytest.approx(15 / 16)
-    assert "2 replicas would be 94 % used (limit 60 %)" in outcomes[-1].text
+    assert "2 replicas would be 94 % used (limit 70 %)" in outcomes[-1].text
 
 
 def test_blocked_scale_down_is_one_event_not_one_a_tick(make):

@@ -169,6 +169,18 @@ async function connect(settings) {
   return peer;
 }
 
+// After the given seconds, or as soon as enough pictures were read.
+function over(settings) {
+  const end = performance.now() + settings.seconds * 1000;
+  return new Promise((done) => {
+    const look = setInterval(() => {
+      if (performance.now() < end && seen.numbers.length < (settings.enoughPictures || Infinity)) return;
+      clearInterval(look);
+      done();
+    }, 100);
+  });
+}
+
 async function report(content) {
   await fetch("result", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(content) });
 }
@@ -187,7 +199,7 @@ async function run() {
   const clock = setInterval(() => drawPicture(layout, ground, drawn++ % 65536), 1000 / settings.framesPerSecond);
   const peer = await connect(settings);
   watch(layout);
-  await new Promise((done) => setTimeout(done, settings.seconds * 1000));
+  await over(settings);
   clearInterval(clock);
   const state = peer.connectionState;
   peer.close();

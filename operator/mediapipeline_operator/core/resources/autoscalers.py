@@ -149,4 +149,6 @@ def _prometheus(settings: BuildSettings, query: str, metric_type: str, threshold
         "threshold": threshold,
         "ignoreNullValues": "false",
     }
+    if settings.prometheus_headers:
+        values["customHeaders"] = ",".join(f"{name}={value}" for name, value in settings.prometheus_headers.items())
     return {"type": "prometheus", "metricType": metric_type, "metadata": values}

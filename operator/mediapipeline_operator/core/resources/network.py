@@ -6,7 +6,7 @@ from mediapipeline_operator.api import labels
 from mediapipeline_operator.api.pipeline import MediaPipeline
 from mediapipeline_operator.api.spec import IngressSpec
 from mediapipeline_operator.core.resources.frame import child, metadata
-from mediapipeline_operator.core.resources.media import media_rule
+from mediapipeline_operator.core.resources.media import media_rules
 from mediapipeline_operator.core.resources.settings import BuildSettings, Manifest
 from mediapipeline_operator.core.resources.stored import as_stored
 
@@ -31,7 +31,7 @@ def network_policy(pipeline: MediaPipeline, settings: BuildSettings) -> Manifest
         "policyTypes": ["Ingress"],
         "ingress": [
             _rule("http", [as_stored(peer) for peer in wanted.allow_from]),
-            media_rule(pipeline.spec.networking.media),
+            *media_rules(pipeline.spec.networking.media),
             _rule("admin", _admin_peers(selecting, settings)),
         ],
     }

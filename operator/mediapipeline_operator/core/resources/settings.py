@@ -19,6 +19,7 @@ class BuildSettings:
     operator_namespace: str = "mediapipeline-system"
     monitoring_namespace: str = "monitoring"
     prometheus_url: str = ""  # what KEDA is told to ask
+    prometheus_headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # and with what
 
 
 def resolved_image(spec: MediaPipelineSpec, settings: BuildSettings) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mediapipeline_operator.core.scaling import drain
 from mediapipeline_operator.core.scaling.explain import by_reason
 from mediapipeline_operator.core.scaling.law import Choice, fallback_active
 from mediapipeline_operator.core.scaling.reading import Reading
@@ -39,7 +40,18 @@ def gauges(reading: Reading, choice: Choice, signals: list[dict[str, Any]]) -> t
         for row in signals
         if "value" in row
     ]
-    return (*found, *_measured(reading, choice))
+    return (*found, *_drains(reading), *_measured(reading, choice))
+
+
+def _drains(reading: Reading) -> list[Gauge]:
+    """The longest running drain, and the sessions that all of them wait for; nothing while nothing drains."""
+    situation = reading.situation
+    if not situation.marked:
+        return []
+    seconds = max((situation.now - drain.started_at(situation, pod)).total_seconds() for pod in situation.marked)
+    known = [sessions for pod in situation.marked if (sessions := situation.sessions_on(pod)) is not None]
+    found: list[Gauge] = [(f"{PREFIX}drain_seconds", {}, max(0.0, seconds))]
+    return found + ([(f"{PREFIX}drain_sessions", {}, sum(known))] if len(known) == len(situation.marked) else [])
 
 
 def _measured(reading: Reading, choice: Choice) -> list[Gauge]:

@@ -7,9 +7,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from mediapipeline_operator.core.scaling import latency, votes
-from mediapipeline_operator.core.scaling.feedforward import expected_arrivals
+from mediapipeline_operator.core.scaling.feedforward import expected_arrivals, straying
 from mediapipeline_operator.core.scaling.model import Prediction
-from mediapipeline_operator.core.scaling.queries import GROWTH_SECONDS
 from mediapipeline_operator.core.scaling.reasons import Blocker, DataState
 from mediapipeline_operator.core.scaling.situation import Situation, exceeds
 from mediapipeline_operator.core.scaling.state import stamp
@@ -18,7 +17,7 @@ from mediapipeline_operator.core.scaling.states import LOWERING
 if TYPE_CHECKING:
     from mediapipeline_operator.core.scaling.reading import Reading
 
-HYSTERESIS = 0.10  # below the target utilisation, or the next session would call the replica back
+ROOM_FOR_CHANCE = 2.0  # square roots of the count of sessions: two standard deviations of a count that strays
 DEVICE_LIMIT = 0.80  # periodic frames: p95 is flat up to here, and seconds just above 1
 ROLLOUT_STUCK = timedelta(minutes=10)  # a rollout without progress freezes nothing
 
@@ -58,16 +57,20 @@ def predict(reading: Reading) -> Prediction | None:
     situation, left = reading.situation, reading.situation.n - 1
     if left < 1 or reading.data_state in (DataState.STARTING, DataState.STALE, DataState.MISSING):
         return None  # a prediction from nothing would say that nothing is needed
-    load = reading.sessions + _beyond_now(reading) + situation.spec.autoscaling.sessions.buffer
+    arrivals = expected_arrivals(situation, reading.sessions)
+    load = reading.sessions + arrivals + situation.spec.autoscaling.sessions.buffer
     busy = [share for pod in situation.reporting if (share := situation.of(pod).busy_share) is not None]
     return Prediction(left, load / (left * reading.capacity), sum(busy) / left if busy else None)
 
 
-def _beyond_now(reading: Reading) -> int:
-    """Sessions that are expected, or that were here two minutes ago: a short dip is no trend, and its end would call
-    the replica back."""
-    fallen = -GROWTH_SECONDS * (reading.situation.signals.sessions_growth_per_second or 0.0)
-    return max(expected_arrivals(reading.situation, reading.sessions), math.floor(fallen))
+def chance_sessions(reading: Reading) -> int:
+    """Sessions that chance may add before the fleet could answer: removal leaves room for them, or they call the
+    replica back.
+
+    A share of the target (ten points, say) is too little for few sessions and too much for many: 9 independent sessions
+    stray by 3 and become 15 within two deviations, 100 become 120.
+    """
+    return math.ceil(ROOM_FOR_CHANCE * straying(reading.sessions) - 1e-9)
 
 
 def rollout_freezes(situation: Situation) -> bool:
@@ -103,18 +106,19 @@ def _too_short(reading: Reading) -> bool:
 
 
 def _prediction_blockers(reading: Reading) -> tuple[tuple[Blocker, bool], ...]:
-    """n - 1 must stay ten points under the target utilisation and clear of saturation."""
+    """n - 1 must stay within the target utilisation when chance adds its part, and clear of saturation."""
     prediction = predict(reading)
     if prediction is None:
         return ((Blocker.SESSIONS_AFTER_REMOVAL, reading.sessions > 0),)
-    ceiling = utilization_ceiling(reading)
+    target = reading.situation.spec.autoscaling.sessions.target_utilization_percent / 100
     return (
-        (Blocker.SESSIONS_AFTER_REMOVAL, exceeds(prediction.utilization, ceiling)),
+        (Blocker.SESSIONS_AFTER_REMOVAL, exceeds(at_most_used(reading, prediction), target)),
         (Blocker.DEVICE_AFTER_REMOVAL, exceeds(prediction.device_busy, DEVICE_LIMIT)),
     )
 
 
-def utilization_ceiling(reading: Reading) -> float:
-    """Highest utilisation that n - 1 replicas may have; half of a very low target rather than nothing."""
-    target = reading.situation.spec.autoscaling.sessions.target_utilization_percent / 100
-    return max(target - HYSTERESIS, target / 2)
+def at_most_used(reading: Reading, prediction: Prediction) -> float | None:
+    """Utilisation of the predicted fleet when chance has added its part."""
+    if prediction.utilization is None:
+        return None
+    return prediction.utilization + chance_sessions(reading) / (prediction.replicas * reading.capacity)

@@ -36,6 +36,7 @@ class Device:
     service_seconds: float
     deadline_seconds: float = 0.1
     arrivals: Arrivals = Arrivals.PERIODIC
+    session_frame_rate: float = MEAN_FRAME_RATE
     _rows: dict[int, Shares] = field(default_factory=dict)
 
     def step(self, frames_per_second: float, slowdown: float) -> int:
@@ -61,7 +62,7 @@ class Device:
         if self.arrivals is Arrivals.POISSON:
             return self._poisson(rho, wait / self.service_seconds)
         if rho > 1:
-            return min(1.0, wait * MEAN_FRAME_RATE) / rho
+            return min(1.0, wait * self.session_frame_rate) / rho
         return 1.0 - math.exp(-self._exponent(rho, wait / self.service_seconds))
 
     def _poisson(self, rho: float, services: float) -> float:
@@ -73,5 +74,5 @@ class Device:
 
     def _exponent(self, rho: float, services: float) -> float:
         """Of the tail, for waits of so many services."""
-        sources = max(1.0, rho / (MEAN_FRAME_RATE * self.service_seconds))
+        sources = max(1.0, rho / (self.session_frame_rate * self.service_seconds))
         return 2 * services * (services / sources + 1 - rho) + 1e-9

@@ -13,7 +13,7 @@ from mediapipeline_operator.core.simulation.audience import Audience, Placement
 from mediapipeline_operator.core.simulation.cluster import Cluster, ClusterModel
 from mediapipeline_operator.core.simulation.device import Arrivals, Device
 from mediapipeline_operator.core.simulation.faults import Fault, is_blind
-from mediapipeline_operator.core.simulation.loads import Load
+from mediapipeline_operator.core.simulation.loads import MEAN_FRAME_RATE, Load
 from mediapipeline_operator.core.simulation.pods import SimPod
 from mediapipeline_operator.core.simulation.randomness import Randomness
 from mediapipeline_operator.core.simulation.score import TROUBLE_SHARE, Direction, Moment, Score, Trouble
@@ -28,6 +28,7 @@ class Surroundings:
 
     service_seconds: float = 0.005
     arrivals: Arrivals = Arrivals.PERIODIC
+    session_frame_rate: float = MEAN_FRAME_RATE
     sticky: bool = True
     placement: Placement = Placement.LEAST_LOADED
     cluster: ClusterModel = field(default_factory=ClusterModel)
@@ -63,7 +64,7 @@ class World:
         spec, around = self.spec, self.surroundings
         interval = float(spec.monitoring.interval_seconds)
         deadline = spec.pipeline.frame_deadline_milliseconds / 1000
-        self.device = Device(around.service_seconds, deadline, around.arrivals)
+        self.device = Device(around.service_seconds, deadline, around.arrivals, around.session_frame_rate)
         self.audience = Audience(
             self.load, spec.sessions.max_per_replica, self.rng, around.placement, sticky=around.sticky
         )

@@ -59,7 +59,8 @@ class PrometheusReader:
         async with self._lock:
             answers, own_answers = await asyncio.gather(self._answers(queries), self._own.answers(own))
         taken = datetime.now(UTC)
-        found = interpret(pipelines, answers)
+        # In a thread: with thousands of pipelines it takes a second, in which the Lease has to be renewed.
+        found = await asyncio.to_thread(interpret, pipelines, answers)
         found |= {key: with_own_query(found[key], answer) for key, answer in own_answers.items()}
         return {key: replace(signals, taken=taken) for key, signals in found.items()}
 

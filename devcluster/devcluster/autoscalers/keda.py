@@ -1,0 +1,115 @@
+"""KEDA: its operator, and its server of external.metrics.k8s.io, which ask each other over mutual TLS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+import yaml
+
+from devcluster.autoscalers.registration import api_services, service, wait_for
+from devcluster.binaries import KEDA_KINDS, crd_manifests
+from devcluster.controlplane.addresses import LOOPBACK, free_ports
+from devcluster.controlplane.health import answers_ok
+from devcluster.controlplane.pki import create_mutual_tls
+from devcluster.controlplane.processes import ChildProcess, Command, start_process
+
+OPERATOR, METRICS = "keda-operator", "keda-metrics-apiserver"
+GROUP, VERSION = "external.metrics.k8s.io", "v1beta1"
+NAMESPACE = "keda"
+START_TIMEOUT_SECONDS = 300.0
+
+
+class Keda:
+    """KEDA's two servers. A context manager; blocks. Its admission webhooks are left out: they only refuse nonsense."""
+
+    def __init__(self, data_dir: Path, programs: Mapping[str, Path], *, kubeconfig: Path, namespace: str = "") -> None:
+        """Args:
+        data_dir: for logs and certificates.
+        programs: paths by name (`binaries.KEDA_PROGRAMS`).
+        kubeconfig: of a user who may do everything that KEDA does.
+        namespace: whose ScaledObjects it looks after; empty: all.
+        """
+        self._data_dir = data_dir
+        self._programs = programs
+        self._certificates = data_dir / "keda-certificates"
+        self._environment = {
+            "KUBECONFIG": str(kubeconfig),
+            "WATCH_NAMESPACE": namespace,
+            "POD_NAMESPACE": NAMESPACE,
+            "KEDA_CLUSTER_OBJECT_NAMESPACE": NAMESPACE,
+        }
+        self._kubeconfig = kubeconfig
+        self._ports = free_ports(("metrics", "probes", "service", "api", "api-metrics"))
+        self._running: list[ChildProcess] = []
+
+    def start(self, client: httpx.Client, apply: Callable[[str], object]) -> Self:
+        """Applies its CRDs, starts and registers it; returns when the API server serves its group.
+
+        Args:
+            client: of the API server.
+            apply: applies a text of YAML documents, server-side.
+
+        Raises:
+            AutoscalerError: a server ended or was not found in time.
+        """
+        for plural in KEDA_KINDS:
+            apply(crd_manifests(plural).read_text())
+        create_mutual_tls(self._certificates, OPERATOR, LOOPBACK)
+        try:
+            operator = self._run(OPERATOR, self._operator_flags())
+            probes = f"http://{LOOPBACK}:{self._ports['probes']}/readyz"
+            wait_for(lambda: answers_ok(probes), operator, "KEDA's operator", START_TIMEOUT_SECONDS)
+            self._register(client, apply)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Ends both; what they registered stays."""
+        while self._running:
+            self._running.pop().stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _register(self, client: httpx.Client, apply: Callable[[str], object]) -> None:
+        metrics = self._run(METRICS, self._metrics_flags())
+        there = service(METRICS, NAMESPACE, self._ports["api"])
+        home = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+        apply(yaml.safe_dump_all([home, there, *api_services(there, GROUP, (VERSION,))]))
+        path = f"/apis/{GROUP}/{VERSION}"
+        wait_for(lambda: client.get(path).is_success, metrics, "KEDA's metrics API", START_TIMEOUT_SECONDS)
+
+    def _run(self, name: str, flags: tuple[str, ...]) -> ChildProcess:
+        command = Command(name, (str(self._programs[name]), *flags), self._environment)
+        self._running.append(start_process(command, self._data_dir))
+        return self._running[-1]
+
+    def _operator_flags(self) -> tuple[str, ...]:
+        return (
+            f"--metrics-bind-address={LOOPBACK}:{self._ports['metrics']}",
+            f"--health-probe-bind-address={LOOPBACK}:{self._ports['probes']}",
+            f"--metrics-service-bind-address={LOOPBACK}:{self._ports['service']}",
+            f"--cert-dir={self._certificates}",
+            "--enable-cert-rotation=false",
+        )
+
+    def _metrics_flags(self) -> tuple[str, ...]:
+        return (
+            *(f"--{name}-kubeconfig={self._kubeconfig}" for name in ("lister", "authentication", "authorization")),
+            f"--secure-port={self._ports['api']}",
+            f"--bind-address={LOOPBACK}",
+            f"--port={self._ports['api-metrics']}",
+            f"--metrics-service-address={LOOPBACK}:{self._ports['service']}",
+            f"--cert-dir={self._certificates}",
+        )

@@ -1,0 +1,24 @@
+"""Requests on their way to another process or pod, and the answers that come back."""
+
+from __future__ import annotations
+
+from fastapi import Request
+from fastapi.responses import Response
+
+from mediapod.placement import Answer, Hop
+
+FORWARDED_HEADERS = ("authorization", "content-type", "accept", "if-match")
+
+
+def hop_of(request: Request, body: bytes) -> Hop:
+    """The request in the form in which another pod gets it."""
+    headers = {name: request.headers[name] for name in FORWARDED_HEADERS if name in request.headers}
+    return Hop(request.method, request.url.path, headers, body)
+
+
+def as_response(answer: Answer) -> Response:
+    """What another pod answered, as our response."""
+    response = Response(answer.body, answer.status)
+    for name, value in answer.headers:
+        response.headers.append(name, value)
+    return response

@@ -1,0 +1,1 @@
+"""A media worker: the mediapod of one process behind a front."""

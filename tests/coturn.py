@@ -1,0 +1,72 @@
+"""A real TURN server (Debian's coturn) on loopback, for tests."""
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+SHARED_SECRET = "north"
+USERNAME, PASSWORD = "alice", "wonder land"
+START_SECONDS = 20
+
+
+class Coturn:
+    """A running coturn. shared: it knows the shared secret, else the one user."""
+
+    def __init__(self, folder: Path, shared: bool) -> None:
+        binary = shutil.which("turnserver")
+        if binary is None:
+            pytest.skip("coturn is not installed (tools/install-coturn): relayed media cannot be tried")
+        self.port = _free_port()
+        self.log = folder / f"coturn-{self.port}.log"
+        secret = ("--use-auth-secret", f"--static-auth-secret={SHARED_SECRET}")
+        user = ("--lt-cred-mech", f"--user={USERNAME}:{PASSWORD}")
+        command = (
+            *(binary, "-n", "--no-cli", "--no-tls", "--no-dtls", "--allow-loopback-peers", "--simple-log"),
+            *("--listening-ip=127.0.0.1", "--relay-ip=127.0.0.1", f"--listening-port={self.port}", "--realm=test"),
+            *(secret if shared else user),
+            *(f"--log-file={self.log}", f"--pidfile={folder}/coturn-{self.port}.pid", f"--userdb={folder}/turn.db"),
+        )
+        self._process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._await_start()
+
+    @property
+    def uri(self) -> str:
+        """By UDP."""
+        return f"turn:127.0.0.1:{self.port}?transport=udp"
+
+    def stop(self) -> None:
+        """Kill it: it says goodbye to nobody."""
+        self._process.kill()
+        self._process.wait(10)
+
+    def _await_start(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.05)
+        self.stop()
+        pytest.fail(f"coturn does not listen after {START_SECONDS} s: {self.log.read_text()[-2000:]}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running_coturn(folder: Path, *, shared: bool = True) -> Iterator[Coturn]:
+    """A coturn that is ended with the block."""
+    server = Coturn(folder, shared)
+    try:
+        yield server
+    finally:
+        server.stop()

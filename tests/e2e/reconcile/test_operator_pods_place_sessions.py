@@ -1,0 +1,98 @@
+"""Several pods as the operator makes them: offers go to whoever has room, session URLs work at every pod."""
+
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from aiortc import RTCConfiguration, RTCPeerConnection
+
+Json = dict[str, Any]
+PODS = 3
+PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used: pods speak plain HTTP, loading CAs takes long
+pytestmark = pytest.mark.usefixtures("operator")
+
+
+class Fleet:
+    """The pods, one session each; `service` is the URL of the Service, which picks one at random."""
+
+    def __init__(self, addresses: list[str], service: str) -> None:
+        self.addresses = addresses
+        self.service = service
+
+    async def offer(self, url: str) -> httpx.Response:
+        """An offer over a connection of its own."""
+        connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        connection.addTransceiver("video")
+        await connection.setLocalDescription(await connection.createOffer())
+        body = {"sdp": connection.localDescription.sdp, "type": "offer"}
+        await connection.close()
+        return await self.request("POST", f"{url}/webrtc/offer", json=body)
+
+    async def request(self, method: str, url: str, **arguments: Any) -> httpx.Response:
+        async with httpx.AsyncClient(timeout=20, trust_env=False, verify=PLAIN) as http:
+            return await http.request(method, url, **arguments)
+
+    async def sessions(self) -> dict[str, int]:
+        """Sessions by pod."""
+        found = {}
+        for address in self.addresses:
+            answer = (await self.request("GET", f"http://{address}:9090/sessions")).json()
+            found[address] = answer["active"] + answer["pending"]
+        return found
+
+
+@pytest.fixture
+def fleet(world: Any, node_agent: Any, eventually: Callable[..., Any]) -> Callable[..., Fleet]:
+    """`fleet(**spec)`: a pipeline of three ready pods that take one session each."""
+
+    def ready() -> list[Json]:
+        pods = [pod for pod in world.items("Pod") if _is_ready(pod)]
+        return pods if len(pods) == PODS else []
+
+    def start(**spec: Any) -> Fleet:
+        sessions = {"maxPerReplica": 1, "connectTimeoutSeconds": 120}
+        scheduling = {"tolerations": [node_agent.toleration]}
+        world.pipeline(autoscaling={"engine": "None"}, replicas=PODS, sessions=sessions, scheduling=scheduling, **spec)
+        pods = eventually(ready, "three ready pods")
+        service = world.get("Service", "studio")["spec"]
+        url = f"http://{service['clusterIP']}:{service['ports'][0]['port']}"
+        return Fleet([pod["status"]["podIP"] for pod in pods], url)
+
+    return start
+
+
+def _is_ready(pod: Json) -> bool:
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions") or ())
+
+
+async def test_offers_go_to_whoever_has_room_and_session_urls_work_at_every_pod(
+    fleet: Callable[..., Fleet],
+) -> None:
+    studio = fleet()
+    first = f"http://{studio.addresses[0]}:8080"
+    answers = [await studio.offer(url) for url in (first, first, studio.service)]
+    assert [answer.status_code for answer in answers] == [200] * PODS, [answer.text for answer in answers]
+    assert set((await studio.sessions()).values()) == {1}
+    assert (await studio.offer(studio.service)).status_code == 503, "now all are full"
+
+    location = answers[1].headers["location"]
+    for address in studio.addresses:
+        answer = await studio.request("PATCH", f"http://{address}:8080{location}")
+        assert answer.status_code == 415, "its owner answers, wherever it is asked"
+    assert (await studio.request("DELETE", first + location)).status_code == 200, "the first pod is not its owner"
+    assert sum((await studio.sessions()).values()) == PODS - 1
+    assert (await studio.offer(studio.service)).status_code == 200, "the free pod is found again"
+
+
+async def test_pods_that_cannot_find_each_other_refuse_and_know_their_own_sessions_only(
+    fleet: Callable[..., Fleet],
+) -> None:
+    studio = fleet(image="example.org/mediapod-alone:1.0")
+    first, other = (f"http://{address}:8080" for address in studio.addresses[:2])
+    answers = [await studio.offer(first) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 503]
+    location = answers[0].headers["location"]
+    assert (await studio.request("DELETE", other + location)).status_code == 404
+    assert (await studio.request("DELETE", first + location)).status_code == 200

@@ -13,6 +13,7 @@ from faults.oracles import (
     counts,
     difference,
     end_state,
+    moment,
     no_orphans,
     same_counts,
     settled,
@@ -127,7 +128,7 @@ def gone(rig: Rig, *names: str) -> None:
 
 def restarted_without_a_write(rig: Rig) -> None:
     """O3: the leader ends in order, another process takes over, looks at every pipeline, and writes nothing."""
-    before = len(rig.writes())
+    before = moment(rig)
     former = rig.operator
     former.stop()
     new = rig.start(*former.flags)

@@ -83,6 +83,9 @@ def test_a_changed_child_is_repaired_and_foreign_fields_stay(
 ) -> None:
     world.pipeline()
     _created(world, eventually)
+    eventually(
+        lambda: world.status().get("autoscaling"), "a pass that found all children right: only then it is a repair"
+    )
     edit = {"labels": {INSTANCE: "somebody-else"}, "annotations": {"example.org/note": "kept"}}
     world.patch(*child, {"metadata": edit})
 

@@ -16,6 +16,8 @@ from mediapipeline_operator.shell.cluster.reader import list_all
 from mediapipeline_operator.shell.cluster.store import version
 from mediapipeline_operator.shell.cluster.transport import Transport
 
+_SOON_SECONDS = 60.0
+
 log = structlog.get_logger(__name__)
 
 
@@ -39,10 +41,11 @@ class Relisting:
         self._seconds = seconds
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Until cancelled. The first time soon: for what was deleted between a first list and that of the watch."""
+        await asyncio.sleep(jittered(min(self._seconds, _SOON_SECONDS), 0.3))
         while True:
-            await asyncio.sleep(jittered(self._seconds, 0.3))
             await self.now()
+            await asyncio.sleep(jittered(self._seconds, 0.3))
 
     async def now(self) -> None:
         """One list of all. What cannot be listed is left to the watch and to the next time."""

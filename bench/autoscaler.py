@@ -4,7 +4,8 @@
 
 Prints a table for each scenario, says where we lose, and writes build/bench/autoscaler.json with Pareto plots beside
 it. Every run is checked against a clairvoyant lower bound: one that beats it ends the benchmark, since then the
-simulator is wrong. FULL=1 in the environment: 30 seeds and the whole tuning grid.
+simulator is wrong. FULL=1 in the environment: 30 seeds and the whole tuning grid. Results are kept in build/bench until
+the code changes, so an interrupted benchmark goes on where it was.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ from __future__ import annotations
 import argparse
 import os
 
-from autoscaling.report import FOLDER, losses, pareto, scenes, show, write
-from autoscaling.runs import BY_NAME, Job, Result, contestant, laws, play_all, tune, tuned_name
+from autoscaling import picture
+from autoscaling.job import Job, Result
+from autoscaling.kept import Kept
+from autoscaling.report import FOLDER, losses, pareto, rows, scenes, show, write
+from autoscaling.runs import BY_NAME, contestant, laws, play_all, tune, tuned_name
 from autoscaling.scenarios import WORLDS
 from rich.console import Console
 
@@ -38,22 +42,22 @@ def jobs(options: argparse.Namespace, chosen: dict[str, int]) -> dict[Job, str]:
     entries += [(law, setting, tuned_name(law)) for law, setting in chosen.items()]
     return {
         Job(world, scenario, law, seed, setting): shown
+        for seed in range(options.seeds)
+        for law, setting, shown in entries
         for world in options.worlds.split(",")
         for scenario in options.only.split(",")
-        for law, setting, shown in entries
-        for seed in range(options.seeds)
     }
 
 
 def main() -> None:
     """Tunes, runs, reports."""
-    console, options = Console(width=120), arguments()
-    chosen = tune(options.settings)
+    console, options, kept = Console(width=120), arguments(), Kept(FOLDER)
+    chosen = tune(options.settings, kept)
     settings = {law: _setting(law, setting) for law, setting in chosen.items()}
     console.print("tuned on other seeds, the same number of settings each:", settings)
     named = jobs(options, chosen)
     results: dict[tuple[str, str, str], list[Result]] = {}
-    for job, result in play_all(list(named)).items():
+    for job, result in play_all(list(named), kept).items():
         results.setdefault((job.world, job.scenario, named[job]), []).append(result)
     for scene in scenes(results):
         show(console, results, scene)
@@ -63,6 +67,9 @@ def main() -> None:
         console.print(f"- {line}")
     path = write(results, settings, lost)
     charts = [pareto(results, world) for world in options.worlds.split(",")]
+    if picture.is_possible(rows(results)):
+        charts.append(FOLDER / "autoscaler.png")
+        picture.draw(rows(results), charts[-1])
     console.print(f"\n{len(named)} runs; {path.relative_to(FOLDER.parents[1])}, {', '.join(c.name for c in charts)}")
 
 

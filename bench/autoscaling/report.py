@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autoscaling.runs import Result, half_interval, mean
+from autoscaling.job import Result
+from autoscaling.runs import half_interval, mean
 from rich.console import Console
 from rich.table import Table
 
@@ -32,6 +33,10 @@ MEASURES = {
     "reversals": ("reversals within 10 minutes", "count"),
     "recovery_seconds": ("longest spell of trouble", "s"),
     "blind_downs": ("scale-downs without usable measurements", "count"),
+    "share_target": ("of that, above 1: the target utilisation", "x"),
+    "share_rounding": ("of that, above 1: whole replicas", "x"),
+    "share_kept": ("of that, above 1: serving replicas above those", "x"),
+    "share_leaving": ("of that, above 1: draining and terminating ones", "x"),
 }
 PROMISED = ("step", "ramp", "diurnal", "sawtooth")
 PROMISES = {"missed": 0.1, "rejected": 0.1, "ratio": 1.5}

@@ -8,8 +8,10 @@ import os
 import random
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from autoscaling.hours import hours
+from autoscaling.job import Job, Result
+from autoscaling.kept import Kept
 from autoscaling.scenarios import FAULTS, LOADS, SPEC, load, surroundings
 
 from mediapipeline_operator.core.simulation.bound import check, clairvoyant
@@ -20,32 +22,6 @@ TRAINING_SEED = 9000  # no run that is reported uses it
 TRAINING = ("step", "diurnal", "spike")
 BY_NAME = {scenario.name: scenario for scenario in (*LOADS, *FAULTS)}
 TUNED = ", tuned"
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run. `setting` chooses from the tuning grid of `law`, None is the law at its defaults."""
-
-    world: str
-    scenario: str
-    law: str
-    seed: int
-    setting: int | None = None
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a run yields. Shares in percent; `ratio` is replica-hours over the clairvoyant bound's."""
-
-    missed: float
-    rejected: float
-    rejected_session_minutes: float
-    replica_hours: float
-    ratio: float
-    killed: int
-    reversals: int
-    recovery_seconds: int
-    blind_downs: int
 
 
 def contestant(job: Job) -> Contestant:
@@ -70,16 +46,20 @@ def play(job: Job) -> Result:
         reversals=score.reversals,
         recovery_seconds=score.longest_trouble_seconds,
         blind_downs=score.blind_downs,
+        **hours(SPEC, score.timeline, bound),
     )
 
 
-def play_all(jobs: Sequence[Job]) -> dict[Job, Result]:
-    """All runs on all cores."""
+def play_all(jobs: Sequence[Job], kept: Kept) -> dict[Job, Result]:
+    """All runs on all cores, without those that are kept from an interrupted benchmark of the same code."""
+    missing = [job for job in jobs if job not in kept]
     with multiprocessing.Pool(os.cpu_count()) as pool:
-        return dict(zip(jobs, pool.imap(play, jobs, chunksize=4), strict=True))
+        for job, result in zip(missing, pool.imap(play, missing), strict=True):
+            kept.add(job, result)
+    return {job: kept[job] for job in jobs}
 
 
-def tune(settings: int) -> dict[str, int]:
+def tune(settings: int, kept: Kept) -> dict[str, int]:
     """The best of the first `settings` of each grid on the training loads, by one cost for all laws."""
     grids = {law: min(settings, len(grid)) for law, grid in tunings(SPEC).items()}
     jobs = [
@@ -88,7 +68,7 @@ def tune(settings: int) -> dict[str, int]:
         for setting in spread(count, len(tunings(SPEC)[law]))
         for name in TRAINING
     ]
-    results = play_all(jobs)
+    results = play_all(jobs, kept)
     chosen = {}
     for law in grids:
         costs: dict[int, float] = {}
@@ -130,4 +110,4 @@ def tuned_name(law: str) -> str:
     return law + TUNED
 
 
-__all__ = ["DRAINED", "OURS_SLO", "Job", "Result", "laws", "mean", "play_all", "tune", "tuned_name"]
+__all__ = ["DRAINED", "OURS_SLO", "laws", "mean", "play_all", "tune", "tuned_name"]

@@ -76,6 +76,17 @@ def test_hpa_default_up_is_double_or_four_in_fifteen_seconds():
     assert behavior.apply(12, 100, 31.0) == 24
 
 
+def test_hpa_rates_count_from_the_start_of_the_period_in_both_directions():
+    """periodStartReplicas = current - added + deleted: what was just deleted may be added again on top."""
+    up = Behavior(up=Rules(0, (Policy(2, 60, percent=False),)), down=Rules(0, (Policy(100, 15, percent=True),)))
+    assert up.apply(10, 10, 0.0) == 10
+    assert up.apply(10, 4, 15.0) == 4
+    assert up.apply(4, 20, 30.0) == 12  # 10 at the start of the minute, and 2
+    down = Behavior(down=Rules(0, (Policy(1, 60, percent=False),)))
+    assert down.apply(4, 8, 0.0) == 8
+    assert down.apply(8, 1, 30.0) == 3  # 4 at the start of the minute, less 1
+
+
 def test_hpa_up_window_takes_the_lowest():
     behavior = Behavior(up=Rules(60, (Policy(100, 15, percent=True),)))
     assert behavior.apply(4, 8, 0.0) == 4
@@ -121,6 +132,57 @@ def test_kpa_starts_in_panic_with_more_than_one_pod():
     law = Kpa(10.0)
     assert law.desired(seen(0, 5, pods=0.0)) == 5
     assert run_kpa(law, 0.0, 5, 60, start=2)[-1] == 5
+
+
+class Told(Kpa):
+    """The decider without its averages: both windows are told, as the tests of knative's autoscaler do."""
+
+    stable = panic = 0.0
+
+    def _average(self, seen, seconds):
+        return self.stable if seconds == self.stable_seconds else self.panic
+
+    def scale(self, now, ready, stable, panic):
+        self.stable, self.panic = float(stable), float(panic)
+        return self.desired(seen(now, ready))
+
+
+def told(target, **settings):
+    return Told(target, _begun=True, **settings)
+
+
+def test_kpa_as_in_its_own_tests_a_slow_increase_ends_the_panic():
+    law = told(1.0)
+    assert (law.scale(0, 10, 11, 25), law.panic_since) == (25, 0.0)
+    assert (law.scale(30, 40, 30, 41), law.panic_since) == (41, 0.0)
+    assert (law.scale(62, 55, 50, 56), law.panic_since) == (50, None)
+
+
+def test_kpa_as_in_its_own_tests_a_surge_extends_the_panic():
+    law = told(1.0)
+    assert (law.scale(0, 10, 11, 25), law.panic_since) == (25, 0.0)
+    assert (law.scale(30, 40, 30, 80), law.panic_since) == (80, 30.0)
+
+
+def test_kpa_as_in_its_own_tests_the_stable_mode():
+    law = told(10.0)
+    assert [law.scale(0, 1, 50, 10), law.scale(1, 1, 100, 10)] == [5, 10]
+    law = told(10.0)
+    assert [law.scale(0, 8, 100, 100), law.scale(1, 8, 50, 50)] == [10, 5]
+    law = told(10.0)
+    assert [law.scale(0, 1, 1, 0), law.scale(1, 1, 0, 0)] == [1, 0]
+
+
+def test_kpa_as_in_its_own_tests_the_delay_of_scale_downs():
+    law = told(10.0, scale_down_delay_seconds=300.0, panic_threshold=100.0, most_down=10.0)
+    assert law.scale(2, 1, 40, 40) == 4
+    assert law.scale(300, 1, 0, 0) == 4
+    assert law.scale(302, 1, 0, 0) == 0
+    assert law.scale(540, 1, 40, 40) == 4
+    assert law.scale(600, 1, 30, 30) == 4
+    assert law.scale(660, 1, 0, 0) == 4
+    assert law.scale(840, 1, 0, 0) == 3
+    assert law.scale(900, 1, 0, 0) == 0
 
 
 def test_kpa_scale_down_delay_keeps_the_largest():

@@ -246,6 +246,30 @@ def test_prometheus_down_at_the_peak_keeps_everything():
     assert all(outcome.decision.action is not DecisionAction.DOWN for outcome in after[:-1])
 
 
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.integers(0, 70), st.sampled_from(["SLO", "Threshold"]))
+def test_a_restart_that_loses_the_status_is_only_ever_later_down(restart, policy):
+    """Two worlds with the same story. In one the status is lost before tick `restart`: the operator knows nothing.
+
+    Until both have started the same drain it has never fewer serving replicas than the other.
+    """
+
+    def served(lost):
+        world, counts = World(pipeline(policy=policy, latency={"scaleDown": {"forSeconds": 60}})), []
+        for tick in range(90):
+            if tick == lost:
+                world.status = {}
+            world.run(TICK, arrivals=1 if tick < 25 else 0, departures=1 if 40 <= tick < 70 else 0)
+            counts.append(world.serving)
+        assert world.killed == 0
+        return counts
+
+    known, forgot = served(None), served(restart)
+    assert known[:restart] == forgot[:restart]
+    down = next((tick for tick in range(restart, 90) if known[tick] > forgot[tick]), None)
+    assert down is None, f"tick {down}: {forgot[down]} replicas after the restart, {known[down]} without"
+
+
 def test_one_endless_session_does_not_block_scaling_down():
     world = World(pipeline())
     world.run(300, arrivals=1)

@@ -34,7 +34,7 @@ def test_the_page_lists_the_last_decisions_and_drains(make):
     fleet = make.fleet(3, sessions=1)
     outcome = fleet.run(120)[-1]
     text = page(status_of(outcome))
-    assert "Down 3→2" in text
+    assert "down 3→2 because" in text
     assert "pod-" in text
 
 
@@ -42,7 +42,7 @@ def test_unknown_is_not_shown_as_zero(make):
     fleet = make.fleet(3, age=60.0)
     text = page(status_of(fleet.tick()))
     assert "data Stale" in text
-    assert "one fewer would be    unknown" in text
+    assert "one fewer would be   unknown" in text
 
 
 def test_a_new_pipeline_has_a_page_too():

@@ -121,8 +121,16 @@ def _feedback_after(reading: Reading, choice: Choice) -> FeedbackStep | None:
     return reading.effect.step
 
 
+def follows_the_law(reading: Reading) -> bool:
+    """Whether the rules decide at all, be it only as advice: not while paused, not for another engine."""
+    spec = reading.situation.spec
+    return not spec.paused and spec.autoscaling.engine is Engine.OPERATOR
+
+
 def next_scale_up(reading: Reading, choice: Choice) -> datetime | None:
     """When the latency rule may add a replica at the earliest, if what it sees goes on; None: nothing asks for one."""
+    if not follows_the_law(reading):
+        return None
     now = stamp(reading.situation.now)
     wait = timedelta(seconds=reading.situation.spec.autoscaling.latency.scale_up.for_seconds)
     if choice.action is DecisionAction.UP:
@@ -137,7 +145,9 @@ def next_scale_up(reading: Reading, choice: Choice) -> datetime | None:
 
 
 def next_scale_down(reading: Reading, choice: Choice) -> datetime | None:
-    """When the waiting time is over, if latency stays low; None: it is not low, or nobody knows."""
+    """When the waiting time is over, if latency stays low; None: it is not low, nobody knows, or nobody asks."""
+    if not follows_the_law(reading):
+        return None
     if choice.action in (DecisionAction.UP, DecisionAction.DOWN):
         wait = reading.situation.spec.autoscaling.latency.scale_down.for_seconds
         return stamp(reading.situation.now) + timedelta(seconds=wait)

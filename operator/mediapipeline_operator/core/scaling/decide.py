@@ -14,6 +14,7 @@ from mediapipeline_operator.core.scaling import (
     manual,
     notices,
     schedules,
+    wording,
 )
 from mediapipeline_operator.core.scaling.law import Choice, choose
 from mediapipeline_operator.core.scaling.model import Action, Decision, SetReplicas, Signals, WorkloadFacts
@@ -58,7 +59,7 @@ def _choice(reading: Reading) -> Choice:
 
 def _outcome(reading: Reading, choice: Choice) -> Outcome:
     situation = reading.situation
-    text = explain.sentence(reading, choice)
+    text = wording.sentence(reading, choice)
     entry = aftermath.current_entry(reading, choice, text)
     record = explain.decision(reading, choice, entry)
     standing = notices.standing(reading, choice, text)

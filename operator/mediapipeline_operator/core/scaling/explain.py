@@ -1,9 +1,9 @@
-"""The decision in words and numbers: the sentence, the record in status.autoscaling, the log line."""
+"""The decision as a record: in status.autoscaling, in the log line. Its sentence is made in wording.py."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from mediapipeline_operator.api.spec import LATENCY_BUCKETS_MILLISECONDS, LatencySource, SignalType
@@ -16,90 +16,10 @@ from mediapipeline_operator.core.scaling.aftermath import (
 from mediapipeline_operator.core.scaling.law import Choice
 from mediapipeline_operator.core.scaling.model import Decision, HistoryEntry, Prediction, Proposal
 from mediapipeline_operator.core.scaling.reading import Reading
-from mediapipeline_operator.core.scaling.reasons import Blocker, DecisionAction, Limit, Reason
-from mediapipeline_operator.core.scaling.removal import at_most_used, chance_sessions
+from mediapipeline_operator.core.scaling.reasons import DecisionAction, Reason
 from mediapipeline_operator.core.scaling.state import ScalingState, rfc3339
 from mediapipeline_operator.core.scaling.states import SESSIONS_KNOWN
 from mediapipeline_operator.core.scaling.votes import SignalReading
-
-VERBS = {
-    DecisionAction.UP: "up",
-    DecisionAction.DOWN: "down",
-    DecisionAction.REMOVE: "remove",
-    DecisionAction.HOLD: "hold",
-}
-
-
-def sentence(reading: Reading, choice: Choice) -> str:
-    """`up 3→4 because 8.1 % of frames ... (limit 5 % for 30 s); 7.0 of 8 sessions a replica; next change ...`"""
-    parts = [f"{_move(reading, choice)} because {choice.message}", _sessions_text(reading), _not_lower(reading, choice)]
-    parts += [_limit_text(reading, limit) for limit in choice.limited]
-    parts.append(_next_text(next_scale_up(reading, choice), next_scale_down(reading, choice), reading.situation.now))
-    return "; ".join(part for part in parts if part)
-
-
-def _move(reading: Reading, choice: Choice) -> str:
-    n = reading.situation.n
-    numbers = f"{n}" if choice.to == n else f"{n}→{choice.to}"
-    advised = "" if is_carried_out(reading) or choice.action is DecisionAction.HOLD else "advised: "
-    return f"{advised}{VERBS[choice.action]} {numbers}"
-
-
-def _sessions_text(reading: Reading) -> str:
-    if reading.data_state not in SESSIONS_KNOWN or reading.situation.n == 0:
-        return ""
-    most = reading.situation.spec.sessions.max_per_replica
-    learned = f" (learned capacity {reading.capacity})" if reading.capacity < most else ""
-    return f"{reading.sessions / reading.situation.n:.1f} of {most} sessions a replica{learned}"
-
-
-def _not_lower(reading: Reading, choice: Choice) -> str:
-    """The interesting blockers of a scale-down whose time has come."""
-    if choice.reason is not Reason.SCALE_DOWN_BLOCKED:
-        return ""
-    return "not lower: " + ", ".join(_blocker_text(reading, choice.prediction, word) for word in choice.blocked)
-
-
-def _blocker_text(reading: Reading, prediction: Prediction | None, blocker: Blocker) -> str:
-    if blocker is Blocker.SESSIONS_AFTER_REMOVAL and prediction and prediction.utilization is not None:
-        return _after_removal(reading, prediction)
-    if blocker is Blocker.DEVICE_AFTER_REMOVAL and prediction and prediction.device_busy is not None:
-        return f"{prediction.replicas} devices would be {100 * prediction.device_busy:.0f} % busy (limit 80 %)"
-    return BLOCKER_TEXTS.get(blocker, blocker.value)
-
-
-def _after_removal(reading: Reading, prediction: Prediction) -> str:
-    """What n - 1 would carry, with and without what chance may add."""
-    target = reading.situation.spec.autoscaling.sessions.target_utilization_percent
-    used, most = 100 * (prediction.utilization or 0.0), 100 * (at_most_used(reading, prediction) or 0.0)
-    few = "replica" if prediction.replicas == 1 else "replicas"
-    chance = "" if used > target else f", {most:.0f} % with the {chance_sessions(reading)} that chance may add"
-    return f"{prediction.replicas} {few} would be {used:.0f} % used{chance} (limit {target} %)"
-
-
-BLOCKER_TEXTS = {
-    Blocker.SIGNAL_UNKNOWN: "a signal has no value",
-    Blocker.SIGNALS_AFTER_REMOVAL: "a signal would be too close to its target",
-    Blocker.REPLICAS_STARTING: "replicas are starting",
-    Blocker.ROLLOUT_IN_PROGRESS: "a rollout is in progress",
-    Blocker.DRAINS_AT_MAXIMUM: "a replica is draining",
-    Blocker.DEMAND_REJECTED: "sessions are being refused",
-    Blocker.SESSIONS_AFTER_REMOVAL: "the last replica has sessions",
-}
-
-
-def _limit_text(reading: Reading, limit: Limit) -> str:
-    scaling = reading.situation.spec.autoscaling
-    if limit is Limit.MAX_REPLICAS:
-        return f"limited by maxReplicas {scaling.max_replicas}"
-    if limit is Limit.UNCONFIRMED:
-        return "limited to half of the fleet or four more until the next tick confirms it"
-    return "limited to double or four more a minute"
-
-
-def _next_text(up: datetime | None, down: datetime | None, now: datetime) -> str:
-    times = [time for time in (up, down) if time is not None and time > now]
-    return f"next change not before {min(times):%H:%M:%S}" if times else ""
 
 
 def decision(reading: Reading, choice: Choice, entry: HistoryEntry) -> Decision:

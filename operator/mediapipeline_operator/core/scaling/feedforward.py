@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from mediapipeline_operator.core.scaling.counting import counted
 from mediapipeline_operator.core.scaling.model import PodFacts, Proposal
 from mediapipeline_operator.core.scaling.queries import GROWTH_SECONDS
 from mediapipeline_operator.core.scaling.reasons import Reason
@@ -42,7 +43,8 @@ def feed_forward(situation: Situation, sessions: int, capacity: int) -> Proposal
     extra = f" and {arrivals} more expected" if arrivals else ""
     buffer = f", {target.buffer} free ones to keep" if target.buffer else ""
     share = f"{target.target_utilization_percent} % of {capacity} a replica"
-    message = f"{sessions} sessions{extra}{buffer} need {need} replicas at {share}"
+    verb = "needs" if sessions == 1 and not extra else "need"
+    message = f"{counted(sessions, 'session')}{extra}{buffer} {verb} {counted(need, 'replica')} at {share}"
     return Proposal(Reason.SESSIONS_NEED_CAPACITY, need, message)
 
 
@@ -51,7 +53,9 @@ def no_free_session(situation: Situation) -> Proposal | None:
     pods = situation.serving
     if situation.step_pending or not pods or not all(_is_full(situation, pod) for pod in pods):
         return None
-    return Proposal(Reason.NO_FREE_SESSION, situation.n + 1, f"no free session on any of {len(pods)} replicas")
+    return Proposal(
+        Reason.NO_FREE_SESSION, situation.n + 1, f"all sessions of {counted(len(pods), 'replica')} are taken"
+    )
 
 
 def _is_full(situation: Situation, pod: PodFacts) -> bool:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 from mediapipeline_operator.api.spec import Policy
 from mediapipeline_operator.core.scaling import drain, latency, limits, schedules, votes
+from mediapipeline_operator.core.scaling.counting import counted
 from mediapipeline_operator.core.scaling.demand import rejected_demand
 from mediapipeline_operator.core.scaling.feedforward import feed_forward, no_free_session
-from mediapipeline_operator.core.scaling.model import Action, Prediction, Proposal
+from mediapipeline_operator.core.scaling.model import Action, PodFacts, Prediction, Proposal
 from mediapipeline_operator.core.scaling.reading import Reading
 from mediapipeline_operator.core.scaling.reasons import Blocker, DataState, DecisionAction, Limit, Reason
 from mediapipeline_operator.core.scaling.removal import predict, removal_blockers, rollout_freezes
@@ -30,6 +31,7 @@ class Choice:
     proposals: tuple[Proposal, ...] = ()
     prediction: Prediction | None = None
     feedback_step: bool = False
+    deed: str = ""  # what is done to a replica while the number stays
 
 
 def choose(reading: Reading) -> Choice:
@@ -132,28 +134,39 @@ def remove(reading: Reading, context: Choice) -> Choice | None:
     pod = drain.removable(reading.situation) if may_lower(reading) else None
     if pod is None:
         return None
+    return removal_of(reading, context, pod)
+
+
+def removal_of(reading: Reading, context: Choice, pod: PodFacts) -> Choice:
+    """The replica that has drained goes, for whoever asked for it."""
     forced = not drain.is_empty(pod)
-    reason = Reason.DRAIN_FORCED if forced else Reason.REPLICA_DRAINED
-    left = f"with {pod.sessions if pod.sessions is not None else 'unknown'} sessions left" if forced else "and is empty"
-    message = f"{pod.name} has drained {left}"
+    left = "unknown sessions" if pod.sessions is None else counted(pod.sessions, "session")
     return replace(
         context,
         action=DecisionAction.REMOVE,
-        reason=reason,
-        message=message,
+        reason=Reason.DRAIN_FORCED if forced else Reason.REPLICA_DRAINED,
+        message=f"its drain has timed out with {left} left" if forced else "it has drained and is empty",
         actions=(drain.shrink(reading.situation),),
+        deed=f"remove {pod.name}",
     )
 
 
 def swap(reading: Reading, context: Choice) -> Choice | None:
     """The waiting victim comes back and the empty replica goes instead; n does not change."""
     pair = drain.swap(reading.situation) if may_lower(reading) else None
-    if pair is None:
-        return None
-    waiting, empty = pair
-    message = f"{empty.name} has become empty, {waiting.name} still has {waiting.sessions} sessions"
-    actions = (*drain.cancel(waiting), *drain.start(reading.situation, empty))
-    return replace(context, reason=Reason.VICTIM_SWAPPED, message=message, actions=actions)
+    return None if pair is None else swap_of(reading, context, *pair)
+
+
+def swap_of(reading: Reading, context: Choice, waiting: PodFacts, empty: PodFacts) -> Choice:
+    """`waiting` serves again and `empty` drains in its place."""
+    left = counted(waiting.sessions or 0, "session")
+    return replace(
+        context,
+        reason=Reason.VICTIM_SWAPPED,
+        message=f"it has become empty and {waiting.name} still has {left}",
+        actions=(*drain.cancel(waiting), *drain.start(reading.situation, empty)),
+        deed=f"drain {empty.name} instead of {waiting.name}",
+    )
 
 
 def down(reading: Reading, context: Choice) -> Choice | None:

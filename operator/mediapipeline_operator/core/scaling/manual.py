@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mediapipeline_operator.core.scaling import drain
-from mediapipeline_operator.core.scaling.law import Choice, choose
+from mediapipeline_operator.core.scaling.law import Choice, choose, removal_of, swap_of
 from mediapipeline_operator.core.scaling.model import Action
 from mediapipeline_operator.core.scaling.reading import Reading
 from mediapipeline_operator.core.scaling.reasons import Blocker, DecisionAction, Reason
@@ -37,21 +37,14 @@ def requested(reading: Reading) -> Choice:
         return replace(context, action=DecisionAction.UP, to=wanted, actions=drain.grow(situation, wanted))
     frozen = rollout_freezes(situation)
     if not frozen and (pod := drain.removable(situation)) is not None:
-        return replace(
-            context,
-            action=DecisionAction.REMOVE,
-            reason=Reason.REPLICA_DRAINED if drain.is_empty(pod) else Reason.DRAIN_FORCED,
-            message=f"{pod.name} has drained",
-            actions=(drain.shrink(situation),),
-        )
+        return removal_of(reading, context, pod)
     return _requested_down(reading, context, wanted, frozen)
 
 
 def _requested_down(reading: Reading, context: Choice, wanted: int, frozen: bool) -> Choice:
     situation = reading.situation
     if not frozen and (pair := drain.swap(situation)) is not None:
-        actions = (*drain.cancel(pair[0]), *drain.start(situation, pair[1]))
-        return replace(context, reason=Reason.VICTIM_SWAPPED, message=f"{pair[1].name} is empty", actions=actions)
+        return swap_of(reading, context, *pair)
     if wanted >= situation.n:
         return context
     checks = (

@@ -33,6 +33,7 @@ class Audience:
     sticky: bool = True
     where: dict[int, SimPod | None] = field(default_factory=dict)
     refusals: int = 0
+    absent: int = 0  # sessions that are wanted and not served
     _next: int = 0
     _ends: list[tuple[float, int]] = field(default_factory=list)
     _retries: list[tuple[float, float, int]] = field(default_factory=list)  # time, wait after it, visit
@@ -41,11 +42,6 @@ class Audience:
     def demand(self) -> int:
         """Sessions that are wanted now."""
         return len(self.where)
-
-    @property
-    def absent(self) -> int:
-        """Sessions that are wanted and not served."""
-        return sum(1 for pod in self.where.values() if pod is None)
 
     def step(self, now: float, pods: Sequence[SimPod]) -> None:
         """One second: ends, arrivals, retries; without stickiness the load is spread anew."""
@@ -76,12 +72,14 @@ class Audience:
         if end <= now:
             return
         self.where[visit] = None
+        self.absent += 1
         heapq.heappush(self._ends, (end, visit))
         self._offer(visit, now, FIRST_RETRY_SECONDS, takers)
 
     def _leave(self, visit: int) -> None:
         self._put(visit, None)
         del self.where[visit]
+        self.absent -= 1
 
     def _offer(self, visit: int, now: float, wait: float, takers: Sequence[SimPod]) -> None:
         pod = self._choose(takers)
@@ -113,6 +111,7 @@ class Audience:
         if pod is not None:
             pod.sessions.add(visit)
             pod.frames_per_second += rate
+        self.absent += (pod is None) - (before is None)
         self.where[visit] = pod
 
     def _spread(self, pods: Sequence[SimPod], takers: Sequence[SimPod]) -> None:

@@ -151,8 +151,9 @@ class Cluster:
         if old:
             self._roll(now, old)
         surplus = len(live) - wanted
-        for pod in sorted(live, key=lambda pod: pod.victim_rank(now))[: max(0, surplus)]:
-            self._delete(pod, now)
+        if surplus > 0:
+            for pod in sorted(live, key=lambda pod: pod.victim_rank(now))[:surplus]:
+                self._delete(pod, now)
 
     def _begin_rollout(self, now: float) -> None:
         for index, fault in enumerate(self.faults):

@@ -82,7 +82,7 @@ class DrainingController:
         if due:
             current = self.wanted if self.wanted is not None else serving
             self.wanted = clamp(self.spec, self.law.desired(observe(self.spec, scene, now, current)))
-        if self.wanted is None or not (due or now % PASS_SECONDS == 0):
+        if self.wanted is None or not (due or now % PASS_SECONDS == 0) or self._is_done(scene, serving):
             return ()
         outcome = decide(
             self._carrying_out(self.wanted),
@@ -94,6 +94,11 @@ class DrainingController:
         )
         self.state = outcome.state
         return outcome.actions
+
+    def _is_done(self, scene: Scene, serving: int) -> bool:
+        """Nothing to carry out and nothing to see through: a pass would change nothing."""
+        busy = any(pod.marked is not None or pod.draining or pod.terminating for pod in scene.cluster.pods)
+        return self.wanted == serving and not busy
 
     def _carrying_out(self, replicas: int) -> MediaPipelineSpec:
         scaling = self.spec.autoscaling.model_copy(update={"engine": Engine.NONE})

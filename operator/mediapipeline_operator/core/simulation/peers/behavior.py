@@ -75,13 +75,13 @@ class Behavior:
         return max(wanted, min(replicas, lowest))
 
     def _up_limit(self, policy: Policy, replicas: int, now: float) -> int:
-        start = replicas - self._changed(policy, now, up=True)
+        start = self._at_start(policy, replicas, now)
         return math.ceil(start * (1 + policy.value / 100)) if policy.percent else start + policy.value
 
     def _down_limit(self, policy: Policy, replicas: int, now: float) -> int:
-        start = replicas - self._changed(policy, now, up=False)
+        start = self._at_start(policy, replicas, now)
         return int(start * (1 - policy.value / 100)) if policy.percent else start - policy.value
 
-    def _changed(self, policy: Policy, now: float, *, up: bool) -> int:
-        inside = (change for time, change in self._events if now - time < policy.period_seconds)
-        return sum(change for change in inside if (change > 0) is up)
+    def _at_start(self, policy: Policy, replicas: int, now: float) -> int:
+        """The number at the start of the policy's period: without what was added since, with what was deleted."""
+        return replicas - sum(change for time, change in self._events if now - time < policy.period_seconds)

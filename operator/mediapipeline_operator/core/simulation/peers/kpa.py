@@ -75,6 +75,6 @@ class Kpa:
     def _delay(self, wanted: int, now: float) -> int:
         """scale-down-delay: the largest number of that long."""
         self._delayed.append((now, wanted))
-        while self._delayed[0][0] < now - self.scale_down_delay_seconds:
+        while len(self._delayed) > 1 and self._delayed[0][0] <= now - self.scale_down_delay_seconds:
             self._delayed.popleft()
         return max(count for _, count in self._delayed)

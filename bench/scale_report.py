@@ -64,7 +64,8 @@ class Found:
     reasons: dict[str, str] = field(default_factory=dict)
 
     def add(self, measured: Mapping[str, float]) -> None:
-        """One more repeat of some measures."""
+        """One more repeat of some measures, shown at once: a run takes an hour."""
+        print("  " + ", ".join(f"{name} {value:.3f}" for name, value in measured.items()), flush=True)
         for name, value in measured.items():
             self.values.setdefault(name, []).append(value)
 

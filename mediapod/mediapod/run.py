@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import NoReturn, Protocol
 
 import structlog
 import uvloop
@@ -15,9 +15,6 @@ import uvloop
 from mediapod.api.server import PortTaken
 from mediapod.observability.logs import configure_logs
 from mediapod.settings import InvalidSettings, Settings, load_settings
-
-if TYPE_CHECKING:
-    from mediapod.engine import InvalidStages
 
 log = structlog.get_logger("mediapod")
 
@@ -117,12 +114,6 @@ def leave(code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
-
-
-def invalid_stages(error: InvalidStages) -> CannotRun:
-    """What to say when the stages cannot run, and the code to exit with."""
-    described = (f"{e['field']}: {e['message']} (allowed: {', '.join(e['allowed'])})" for e in error.errors)
-    return CannotRun(f"MEDIAPOD_STAGES: {'; '.join(described)}", EXIT_BAD_SETTINGS)
 
 
 def _stop_signal() -> asyncio.Event:

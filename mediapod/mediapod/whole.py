@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mediapod.engine import InvalidStages
-from mediapod.run import invalid_stages
+from mediapod.run import EXIT_BAD_SETTINGS, CannotRun
 from mediapod.service import Mediapod, Part
 from mediapod.settings import Settings
 
@@ -13,4 +13,4 @@ def build(settings: Settings, part: Part | None = None) -> Mediapod:
     try:
         return Mediapod(settings, part=part)
     except InvalidStages as error:
-        raise invalid_stages(error) from error
+        raise CannotRun(error.describe(), EXIT_BAD_SETTINGS) from error

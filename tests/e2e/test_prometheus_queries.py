@@ -270,8 +270,8 @@ async def test_muted_cameras_are_no_idleness(url: str) -> None:
 
 
 async def until(url: str, pipeline: str, holds: Callable[[Read], bool], pods: int = 1) -> Read:
-    """The first reading of which something holds; the last one if that does not come within half a minute."""
-    for _ in range(100):
+    """The first reading of which something holds; the last one if that does not come within a minute or two."""
+    for _ in range(300):
         seen = await read(url, pipeline, pods)
         if holds(seen):
             break

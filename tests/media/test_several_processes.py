@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import random
 import re
 import signal
 import sys
@@ -152,6 +153,22 @@ async def test_session_urls_reach_their_worker_and_a_full_pod_says_so(pod, conne
         assert simulated.status_code == 403
         assert (await http.post(f"{it.url}/process?pixels=64x64&iters=1")).json()["device"] == "cpu"
         assert await metric(it.admin_url, "app_requests_total", "/process") == 1
+
+
+async def test_pods_of_one_and_of_several_processes_place_offers_on_each_other(pod, serve, connect_to, tmp_path):
+    peers = tmp_path / "peers"
+    it = await pod(MAX_SESSIONS_PER_POD="2", MEDIAPOD_PEERS=str(peers))
+    other = await serve(MEDIAPOD_PEERS=str(peers))
+    peers.write_text(f"{it.admin_url}\n{other.admin_url}".replace("http://", ""))
+    here = [await connect_to(it.url) for _ in range(2)]
+    placed = await connect_to(it.url)
+    await placed.wait_for(5)
+    assert len(other.mediapod.registry.sessions) == 1
+    assert await metric(it.admin_url, "mediapod_offers_total", "placed") == 1
+    async with httpx.AsyncClient(timeout=10) as http:
+        assert (await http.delete(other.url + here[0].location)).status_code == 200
+        assert (await http.delete(it.url + placed.location)).status_code == 200
+    await until(lambda: _taken(it, 1))
 
 
 async def test_a_worker_that_is_killed_or_hangs_takes_only_its_own_sessions_with_it(pod, connect_to):
@@ -311,3 +328,51 @@ async def test_a_pod_that_cannot_run_says_why_and_exits_with_the_code_of_its_wor
     assert process.returncode == 2
     assert b"MEDIAPOD_STAGES" in stderr
     assert b"GaussianBlur" in stderr
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+async def test_a_pod_whose_parts_are_killed_at_random_leaks_nothing_and_always_comes_back(pod, connect_to):
+    it = await pod(MEDIAPOD_DEVICE="Simulated", MEDIAPOD_HEARTBEAT_SECONDS="2")
+    ends = time.monotonic() + float(os.environ.get("SOAK_SECONDS", "240"))
+    randomness, open_files = random.Random(), []  # noqa: S311
+    before = counters(await samples(it.admin_url))
+    while time.monotonic() < ends:
+        client = await connect_to(it.url)
+        await client.wait_for(5, timeout=60)
+        parts = [*it.front.crew.workers, it.front.crew._device.member]
+        victim = randomness.choice([part for part in parts if part is not None])
+        os.kill(victim.process.pid, randomness.choice([signal.SIGKILL, signal.SIGSTOP]))
+        await until(lambda victim=victim: _whole_without(it, victim), 90)
+        await client.close()
+        await until(lambda: _taken(it, 0))
+        found = counters(await samples(it.admin_url))
+        assert not {key: value for key, value in before.items() if found[key] < value}
+        before = found
+        open_files.append(descriptors())
+    lost = sum(value for (name, _), value in before.items() if name == "mediapod_processes_lost_total")
+    assert lost >= len(open_files) >= 3
+    assert max(open_files[-3:]) <= max(open_files[:3]) + 4, open_files
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def _whole_without(it: Pod, victim) -> bool:
+    device = it.front.crew._device.member
+    whole = len(it.front.crew.workers) == 2 and device is not None and device.started.is_set()
+    return whole and victim not in (*it.front.crew.workers, device)
+
+
+@pytest.mark.soak
+async def test_without_cuda_every_worker_uses_its_own_cpu(pod, connect_to):
+    pytest.importorskip("torch", reason="whether there is CUDA is asked of torch")
+    it = await pod(MEDIAPOD_DEVICE="GPU")
+    if it.front.crew.device == "cuda":
+        pytest.skip("there is CUDA here")
+    assert it.front.crew.device == "cpu"
+    assert await metric(it.admin_url, "mediapod_device_fallbacks_total", "cuda_unavailable") == 1
+    client = await connect_to(it.url)
+    await client.wait_for(5)
+    assert len(it.front.crew._members()) == 2, "the device process has ended"

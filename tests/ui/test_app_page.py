@@ -64,11 +64,11 @@ async def test_a_pod_that_only_a_turn_server_reaches_is_reached(pod, browse, tmp
         async with browse(f"{url}/app") as page:
             await page.evaluate(
                 "window.real = RTCPeerConnection; RTCPeerConnection = class extends window.real { constructor(c) {"
-                " super({...c, iceTransportPolicy: 'relay'}); window.told = c.iceServers; } }"
+                " super({...c, iceTransportPolicy: 'relay'}); window.configured = c.iceServers; } }"
             )
             await page.evaluate("document.querySelector('#go').click()")
             await page.until(RUNNING)
-            assert await page.evaluate("window.told[0].urls") == [coturn.uri]
+            assert await page.evaluate("window.configured[0].urls") == [coturn.uri]
         assert mediapod.registry.active == 1
 
 

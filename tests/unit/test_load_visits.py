@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from devcluster.load.client import ClientSettings
 from devcluster.load.statistics import SessionStatistics
-from devcluster.load.visits import Played, Visit, most_at_once, read_visits
+from devcluster.load.visits import Played, Visit, VisitRunner, VisitSettings, most_at_once, read_visits
 
 BEGAN = 1_000_000.0
 
@@ -69,3 +70,22 @@ def test_a_plan_is_read(tmp_path: Path) -> None:
     path = tmp_path / "visits.json"
     path.write_text("[[0, 10.5], [3, 4]]")
     assert read_visits(path) == (Visit(0, 10.5), Visit(3, 4))
+
+
+def test_the_report_says_when_sessions_were_connected_within_their_visits() -> None:
+    """A session without an end is one whose closing hung: the user had left all the same."""
+    hung = session(40, 2, 0)
+    hung.ended_time = None
+    visits = [played(session(10, 1.5, 30, killed=True), session(31, 1, 72)), played(hung, start=40, end=90)]
+    settings = VisitSettings(ClientSettings("http://127.0.0.1:1"), tuple(one.visit for one in visits), BEGAN)
+    report = VisitRunner(settings)._report(visits)
+    assert report["visits"][0] == {
+        "start": 10,
+        "end": 70,
+        "offered": 10,
+        "absentSeconds": 1,
+        "killed": 1,
+        "sessions": [[11.5, 30], [32, 70]],
+    }
+    assert report["visits"][1]["sessions"] == [[42, 90]]
+    assert len(report["totals"]["endedByServer"]) == 1

@@ -104,7 +104,7 @@ def test_rgb_and_back_changes_little() -> None:
         *(torch.from_numpy(plane.astype(np.float32))[None, None] for plane in (frame.y, frame.u, frame.v))
     )
     back = rgb_to_planes(planes_to_rgb(batch))
-    for before, after in zip(batch, back, strict=True):
+    for before, after in zip(batch.planes, back.planes, strict=True):
         assert (before.clamp(16, 235) - after).abs().max() < 1
 
 

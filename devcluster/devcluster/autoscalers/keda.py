@@ -20,7 +20,7 @@ from devcluster.controlplane.processes import ChildProcess, Command, start_proce
 OPERATOR, METRICS = "keda-operator", "keda-metrics-apiserver"
 GROUP, VERSION = "external.metrics.k8s.io", "v1beta1"
 NAMESPACE = "keda"
-START_TIMEOUT_SECONDS = 120.0
+START_TIMEOUT_SECONDS = 300.0
 
 
 class Keda:

@@ -18,7 +18,7 @@ NAME = "prometheus-adapter"
 GROUP = "custom.metrics.k8s.io"
 VERSIONS = ("v1beta1", "v1beta2")
 NAMESPACE = "kube-system"
-START_TIMEOUT_SECONDS = 120.0
+START_TIMEOUT_SECONDS = 300.0
 
 
 class PrometheusAdapter:

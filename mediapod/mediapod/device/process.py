@@ -19,7 +19,7 @@ from mediapod.ipc.listener import inherited
 from mediapod.ipc.orders import Orders
 from mediapod.ipc.tether import Status, Tether
 from mediapod.observability.metrics import Metrics
-from mediapod.run import EXIT_FAILED, CannotRun, invalid_stages
+from mediapod.run import EXIT_BAD_SETTINGS, EXIT_FAILED, CannotRun
 from mediapod.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -40,7 +40,7 @@ class DeviceProcess:
             )
             self._changes_nothing = settings.effective_device != "Simulated" and changes_nothing(build_stages(stages))
         except InvalidStages as error:
-            raise invalid_stages(error) from error
+            raise CannotRun(error.describe(), EXIT_BAD_SETTINGS) from error
         self._metrics.device_busy(self._engine.busy_seconds)
         self._engines = Engines(self._engine, self._for_requests)
         self._tether = Tether(orders.control, self._status, lambda _: None, stopping.set)

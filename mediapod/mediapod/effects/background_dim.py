@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+STRIP_ROWS = 48  # floats of a whole picture are fresh pages from the kernel each time, up to ten times the work itself
+
+
 class BackgroundDimParameters(Parameters):
     """Darkens what has not moved for a few seconds."""
 
@@ -77,10 +80,15 @@ class BackgroundDim(Effect[BackgroundDimParameters]):
 
 
 def _towards(plane: NDArray[np.uint8], rest: int, kept: NDArray[np.float32]) -> NDArray[np.uint8]:
-    share = cv2.resize(kept, (plane.shape[1], plane.shape[0]), interpolation=cv2.INTER_LINEAR)
-    distance = cv2.subtract(plane, (float(rest),), dtype=cv2.CV_32F)
-    moved = cv2.add(cv2.multiply(distance, share.reshape(plane.shape)), (float(rest),), dtype=cv2.CV_8U)
-    return np.asarray(moved, np.uint8).reshape(plane.shape)
+    share = cv2.resize(kept, (plane.shape[1], plane.shape[0]), interpolation=cv2.INTER_LINEAR).reshape(plane.shape)
+    moved = np.empty(plane.shape, np.uint8)
+    for first in range(0, plane.shape[0], STRIP_ROWS):
+        rows = slice(first, first + STRIP_ROWS)
+        strip = plane[rows].astype(np.float32) - rest
+        strip *= share[rows]
+        strip += rest + 0.5
+        np.copyto(moved[rows], strip, casting="unsafe")  # cuts off, and nothing leaves 0..255 on the way to `rest`
+    return moved
 
 
 def _tensor_towards(planes: Tensor, rest: int, kept: Tensor) -> Tensor:

@@ -46,6 +46,11 @@ class InvalidStages(Exception):  # noqa: N818  the condition reason users see is
         super().__init__("; ".join(f"{e['field']}: {e['message']}" for e in errors))
         self.errors = errors
 
+    def describe(self) -> str:
+        """What to tell whoever has set them."""
+        described = (f"{e['field']}: {e['message']} (allowed: {', '.join(e['allowed'])})" for e in self.errors)
+        return f"MEDIAPOD_STAGES: {'; '.join(described)}"
+
 
 def build_stages(specs: Sequence[StageSpec]) -> list[Stage]:
     """Return the stages with their effects built, in order. Raises InvalidStages listing all mistakes."""

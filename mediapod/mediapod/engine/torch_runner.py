@@ -163,7 +163,8 @@ def _fill(staging: _Staging, frames: Sequence[I420Frame]) -> None:
 
 
 def _read(staging: _Staging, frames: Sequence[I420Frame]) -> list[I420Frame]:
+    y, u, v = staging.planes
     return [
-        I420Frame(*(plane[index, 0].numpy().copy() for plane in staging.planes), motion=frame.motion)
+        replace(frame, y=y[index, 0].numpy().copy(), u=u[index, 0].numpy().copy(), v=v[index, 0].numpy().copy())
         for index, frame in enumerate(frames)
     ]

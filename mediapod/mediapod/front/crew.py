@@ -138,7 +138,8 @@ class Crew:
         self._metrics.process_lost("worker", loss)
         for _ in range(member.status.taken):
             self._metrics.session_ended(EndReason.WORKER_LOST)
-        log.error("sessions lost with their media worker", process=member.name, sessions=member.status.taken)
+        if member.status.taken:
+            log.error("sessions lost with their media worker", process=member.name, sessions=member.status.taken)
         self._keep(member)
 
     def _device_lost(self, member: Member, loss: Loss) -> None:

@@ -74,6 +74,9 @@ class Desk:
         except Problem as problem:
             self.metrics.offer(result_of(problem))
             raise
+        except Exception:
+            self.metrics.offer(OfferResult.FAILED)
+            raise
 
     async def of_session(self, request: Request, token: str, *, here_only: bool = False) -> Response:
         """Have the owner of a session answer. Raises Problem."""

@@ -105,8 +105,10 @@ class Member:
         """Bring `metrics` up to date; they stay as they were when it does not answer."""
         async with self._asking:  # an older answer must not overtake a newer one
             text = await self.ask("/metrics")
-            if text is not None:
-                self.metrics = parse(text)
+            try:
+                self.metrics = parse(text) if text is not None else self.metrics
+            except ValueError as error:
+                log.warning("not metrics", process=self.name, error=str(error))
 
     async def ask(self, path: str, way: httpx.AsyncBaseTransport | None = None) -> str | None:
         """What it answers, on its admin socket unless told otherwise; None: nothing."""
@@ -116,7 +118,7 @@ class Member:
             async with asyncio.timeout(ASK_SECONDS):
                 response = await (way or self.admin).handle_async_request(request)
                 await response.aread()
-        except (httpx.HTTPError, TimeoutError):
+        except (httpx.HTTPError, TimeoutError, RuntimeError):  # the last: closed meanwhile
             return None
         return response.text if response.status_code == httpx.codes.OK else None
 

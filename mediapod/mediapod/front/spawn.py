@@ -21,6 +21,8 @@ from mediapod.ipc.packets import packet_pair
 CONNECTIONS = httpx.Limits(max_connections=128, max_keepalive_connections=16, keepalive_expiry=2.0)
 # The server's side keeps connections for 5 s: ours is given up sooner, so that no request meets a closing one.
 
+ADDRESS_SECONDS = 5.0  # longer than connecting may take
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -87,6 +89,8 @@ class _Way(httpx.AsyncHTTPTransport):
         self._listener = listener
 
     async def aclose(self) -> None:
-        """Close the connections and the address."""
+        """Close the connections, and the address when nobody can be about to connect to it: its number is given to
+        another descriptor then, which might lead to another socket.
+        """
         await super().aclose()
-        self._listener.close()
+        asyncio.get_running_loop().call_later(ADDRESS_SECONDS, self._listener.close)

@@ -26,6 +26,7 @@ _FROM_SCALING = frozenset(
     }
 )
 _OVERRULED = frozenset({ConditionType.READY, ConditionType.STALLED, ConditionType.RECONCILING})
+_COMPOUND = (dict, list, tuple)
 _MEASURED_TIMES = frozenset({"observedTime", "nextEligible"})
 
 
@@ -50,9 +51,9 @@ def status(snapshot: Snapshot, findings: Findings, outcome: Outcome | None, sett
 def _without_empty(value: Any) -> Any:
     """Left out, not empty: server-side apply turns an object whose last field goes away into null, which is invalid."""
     if isinstance(value, dict):
-        parts = {key: _without_empty(item) for key, item in value.items()}
-        return {key: item for key, item in parts.items() if item is not None and item not in ({}, [])}
-    return [_without_empty(item) for item in value] if isinstance(value, list | tuple) else value
+        parts = ((key, _without_empty(item) if isinstance(item, _COMPOUND) else item) for key, item in value.items())
+        return {key: item for key, item in parts if item or (item is not None and not isinstance(item, _COMPOUND))}
+    return [_without_empty(item) for item in value] if isinstance(value, _COMPOUND) else value
 
 
 def unreadable_status(old: Mapping[str, Any], generation: int, message: str, now: datetime) -> Json:

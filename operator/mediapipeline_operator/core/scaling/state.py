@@ -89,7 +89,9 @@ class ScalingState:
         """The same without times in the future, which come from an operator whose clock was ahead: every wait that
         began then would last longer by that, and steps would count as recent.
         """
-        times = {name: now for name in _TIMES if (time := getattr(self, name)) is not None and time > now}
+        times: dict[str, Any] = {
+            name: now for name in _TIMES if (time := getattr(self, name)) is not None and time > now
+        }
         current = self.current and replace(self.current, time=min(self.current.time, now))
         drains = tuple(replace(one, started=min(one.started, now)) for one in self.drains)
         history = tuple(replace(one, time=min(one.time, now)) for one in self.history)

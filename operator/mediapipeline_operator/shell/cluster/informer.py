@@ -24,7 +24,7 @@ from mediapipeline_operator.shell.cluster.errors import (
     api_error,
 )
 from mediapipeline_operator.shell.cluster.kinds import Kind
-from mediapipeline_operator.shell.cluster.reader import list_all
+from mediapipeline_operator.shell.cluster.reader import pages
 from mediapipeline_operator.shell.cluster.store import PipelineName, Store, T
 from mediapipeline_operator.shell.cluster.transport import Transport
 
@@ -94,9 +94,13 @@ class Informer(Generic[T]):
         await asyncio.sleep(delay)
 
     async def _list(self) -> None:
-        items, self._version = await list_all(self._transport, self.kind, self._namespace, self._selector)
+        read: list[tuple[str, T]] = []
+        version = ""
+        async for items, version in pages(self._transport, self.kind, self._namespace, self._selector):  # noqa: B007  the last one counts
+            # At once, page by page: all of them in one go would keep everything else waiting for seconds.
+            read += [(item["metadata"]["name"], self._project(item)) for item in items]
+        self._version = version
         self._relist_at = self._clock.monotonic() + jittered(self._resync_seconds, 0.3)
-        read = [(item["metadata"]["name"], self._project(item)) for item in items]
         self._on_change(self._store.replace(read, self._version, self._namespace))
         self._mark(None)
 

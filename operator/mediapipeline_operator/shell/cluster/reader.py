@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 from mediapipeline_operator.shell.cluster.errors import NotFoundError
@@ -29,12 +30,26 @@ async def list_all(
     Raises ClusterError.
     """
     items: list[dict[str, Any]] = []
+    version = ""
+    async for page, version in pages(transport, kind, namespace, selector):  # noqa: B007  the last one counts
+        items += page
+    return items, version
+
+
+async def pages(
+    transport: Transport, kind: Kind, namespace: str | None, selector: str = ""
+) -> AsyncIterator[tuple[list[dict[str, Any]], str]]:
+    """The same page by page: all objects of thousands of pipelines at once would take hundreds of megabytes.
+
+    Raises ClusterError.
+    """
     query: dict[str, str | int] = {"limit": _PAGE, **({"labelSelector": selector} if selector else {})}
     while True:
         page = await transport.request(
             "GET", kind.collection(namespace), query=query, timeout_seconds=_LIST_TIMEOUT_SECONDS
         )
-        items += [{**item, "kind": kind.name} for item in page.get("items") or ()]
+        items = [{**item, "kind": kind.name} for item in page.get("items") or ()]
+        yield items, str(page["metadata"]["resourceVersion"])
         query["continue"] = page["metadata"].get("continue") or ""
         if not query["continue"]:
-            return items, str(page["metadata"]["resourceVersion"])
+            return

@@ -6,7 +6,7 @@ Soak, since hypothesis looks through thousands of inputs: pytest tests/property 
 from datetime import timedelta
 
 import pytest
-from hypothesis import HealthCheck, find, settings
+from hypothesis import HealthCheck, Phase, find, settings
 from hypothesis import strategies as st
 
 from mediapipeline_operator.core.scaling import DataState, ScalingState, drain, feedforward, law, limits, removal
@@ -14,6 +14,13 @@ from mediapipeline_operator.core.scaling.situation import Situation
 from property import test_scaling_invariants as invariants
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
+LOOK = settings(
+    max_examples=20_000,
+    deadline=None,
+    database=None,
+    phases=[Phase.generate],  # any case will do
+    suppress_health_check=list(HealthCheck),
+)
 SINGLE = (invariants.specs(), invariants.workloads(), invariants.measurements(), invariants.states())
 
 
@@ -110,8 +117,4 @@ def test_a_broken_law_is_found(name, monkeypatch):
             return True
         return False
 
-    find(
-        st.tuples(*inputs),
-        fails,
-        settings=settings(max_examples=20_000, deadline=None, database=None, suppress_health_check=list(HealthCheck)),
-    )
+    find(st.tuples(*inputs), fails, settings=LOOK)

@@ -148,5 +148,8 @@ def _settings(*, everywhere: bool) -> kopf.OperatorSettings:
     settings.watching.inactivity_timeout = 90
     settings.watching.reconnect_backoff = 1.0
     settings.watching.chunk_size = 500
+    # Each resource that was seen keeps a task for so long; the handler only hands over, so it is never busy.
+    settings.queueing.idle_timeout = 0.5
+    settings.queueing.exit_timeout = 0.5
     settings.process.ultimate_exiting_timeout = None
     return settings

@@ -65,7 +65,8 @@ class WorkQueue:
             self._advance(key, routine=routine)
             return
         book = self._again if key in self._running else self._due
-        self._classify(key, routine=routine and key not in book)
+        if key not in book or not routine:
+            self._classify(key, routine=routine)
         if due < book.get(key, float("inf")):
             book[key] = due
             if book is self._due:
@@ -89,6 +90,11 @@ class WorkQueue:
     def depth(self) -> int:
         """Keys that are due and wait for a worker."""
         return len(self._queued)
+
+    @property
+    def waiting(self) -> int:
+        """Keys that wait for a worker or for their time."""
+        return len(self._queued) + len(self._due)
 
     def stuck_seconds(self) -> float:
         """For how long the longest pass has been running, or a due key has been waiting."""

@@ -12,9 +12,11 @@ from mediapipeline_operator.runtime.pipelines import Pipelines
 from mediapipeline_operator.shell.backoff import jittered
 from mediapipeline_operator.shell.cluster.errors import ClusterError
 from mediapipeline_operator.shell.cluster.kinds import PIPELINE
-from mediapipeline_operator.shell.cluster.reader import list_all
+from mediapipeline_operator.shell.cluster.reader import pages
 from mediapipeline_operator.shell.cluster.store import version
 from mediapipeline_operator.shell.cluster.transport import Transport
+
+_SOON_SECONDS = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -39,10 +41,11 @@ class Relisting:
         self._seconds = seconds
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Until cancelled. The first time soon: for what was deleted between a first list and that of the watch."""
+        await asyncio.sleep(jittered(min(self._seconds, _SOON_SECONDS), 0.3))
         while True:
-            await asyncio.sleep(jittered(self._seconds, 0.3))
             await self.now()
+            await asyncio.sleep(jittered(self._seconds, 0.3))
 
     async def now(self) -> None:
         """One list of all. What cannot be listed is left to the watch and to the next time."""
@@ -53,10 +56,12 @@ class Relisting:
                 log.warning("relist_failed", kind=PIPELINE.name, error=str(error))
 
     async def _relist(self, scope: str | None) -> None:
-        items, listed_at = await list_all(self._transport, PIPELINE, scope)
-        there = {item["metadata"]["uid"] for item in items}
-        for item in items:
-            self._seen(None, item)
+        there: set[str] = set()
+        listed_at = ""
+        async for items, listed_at in pages(self._transport, PIPELINE, scope):  # noqa: B007  the last one counts
+            for item in items:
+                there.add(item["metadata"]["uid"])
+                self._seen(None, item)
         for known in self._pipelines.older_than(version(listed_at)):
             if known.uid not in there and scope in (None, known.key.namespace):
                 meta = {"namespace": known.key.namespace, "name": known.key.name, "uid": known.uid}

@@ -82,6 +82,7 @@ class Scaler:
 
     async def _tick(self) -> None:
         self._tick_started = self._clock.monotonic()
+        self._early.clear()  # all that are known now are measured
         self._metrics.pipelines.set(len(self._pipelines))
         known = [(pipeline.key, pipeline.spec) for pipeline in self._pipelines.readable() if _needs_decisions(pipeline)]
         if not known:

@@ -19,7 +19,7 @@ from faults.rig import Rig
 CRD_FILE = Path(__file__).parents[2] / "crds" / "media.rtcscale.dev_mediapipelines.yaml"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 ESTABLISH_SECONDS = 60.0
-TEST_SECONDS = 400.0
+TEST_SECONDS = 600.0
 ASIDE: Mapping[str, Callable[[Rig, Reference], None]] = {
     "killed_again_and_again": lambda rig, reference: crash_faults.killed_again_and_again(rig, reference, after=3),
     "late_write": leader_faults.late_write,

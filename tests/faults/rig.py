@@ -25,7 +25,7 @@ from faults.world import Json, Kubelet, World
 LEASE = "mediapipeline-operator"
 LEASE_SECONDS = 9
 REQUEST_SECONDS = 4  # also for a machine that is busy with other tests
-START_SECONDS = 90.0  # a process on a busy machine
+START_SECONDS = 240.0  # a process on a busy machine
 WAIT_SECONDS = 90.0  # for what takes a moment on a machine with nothing else to do
 _POLL_SECONDS = 0.2
 _WRAPPER = Path(__file__).with_name("mutants.py")

@@ -82,7 +82,11 @@ async def measure_process(server: Server, request: Request, seconds: float) -> A
 async def _post(http: aiohttp.ClientSession, request: Request) -> float:
     """Milliseconds of one request."""
     start = time.monotonic()
-    options: dict[str, Any] = {"params": dict(request.query), "data": request.body, "headers": dict(request.headers)}
+    options: dict[str, Any] = {
+        "params": dict(request.query),
+        "data": request.body or None,
+        "headers": dict(request.headers),
+    }
     async with http.post("/process", timeout=aiohttp.ClientTimeout(total=30), **options) as answer:
         content = await answer.read()
         if answer.status != 200:

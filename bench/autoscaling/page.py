@@ -52,12 +52,10 @@ def _header(found: Mapping[str, Any]) -> str:
 
 
 def _hours(scenes: Sequence[str], by_name: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    lines = [
-        "### Where the hours of policy SLO go",
-        "",
-        f"| scene | {' | '.join(PARTS.values())} |",
-        "|---|" + "---|" * 5,
-    ]
+    if not all(f"{scene}: {measure}" in by_name for scene in scenes for measure in PARTS):
+        return ["(Where the hours go was not part of this result.)"]
+    titles = " | ".join(PARTS.values())
+    lines = ["### Where the hours of policy SLO go", "", f"| scene | {titles} |", "|---|" + "---|" * len(PARTS)]
     for scene in scenes:
         cells = [f"{by_name[f'{scene}: {measure}']['ours']:.2f}" for measure in PARTS]
         lines.append(f"| {scene} | {' | '.join(cells)} |")

@@ -449,7 +449,7 @@ def test_kubectl_get_prints_the_columns(api: httpx.Client, kubectl: Kubectl, pip
                 "the key secret holds the secret shared with them (coturn: static-auth-secret)",
             ],
         ),
-        ("spec.autoscaling.latency.scaleUp", ["p95 above this asks for more replicas.", "default: 100"]),
+        ("spec.autoscaling.latency.scaleUp", ["p95 above this asks for more replicas."]),
         ("status.autoscaling", ["The last decision, with its explanation."]),
     ],
 )

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import yaml
 
 from devcluster.binaries import CONTROL_PLANE, BinaryError, crd_manifests, ensure
 from devcluster.controlplane import ControlPlane
+from faults import crash_faults, leader_faults, metric_faults
 from faults.life import Reference, reference_run
 from faults.rig import Rig
 
@@ -18,7 +20,13 @@ CRD_FILE = Path(__file__).parents[2] / "crds" / "media.rtcscale.dev_mediapipelin
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 ESTABLISH_SECONDS = 60.0
 TEST_SECONDS = 400.0
+ASIDE: Mapping[str, Callable[[Rig, Reference], None]] = {
+    "killed_again_and_again": lambda rig, reference: crash_faults.killed_again_and_again(rig, reference, after=3),
+    "late_write": leader_faults.late_write,
+    "half_of_the_pods": lambda rig, reference: metric_faults.prometheus_fails(rig, ("half",)),
+}
 REQUEST_SECONDS = 30.0
+START_SECONDS = 250.0
 _binaries: pytest.StashKey[Mapping[str, Path] | BinaryError] = pytest.StashKey()
 
 
@@ -53,13 +61,17 @@ def plane(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory)
     found = pytestconfig.stash[_binaries]
     if isinstance(found, BinaryError):
         pytest.fail(str(found))
-    with ControlPlane(tmp_path_factory.mktemp("faults"), found, audit=True) as plane:
+    plane = ControlPlane(tmp_path_factory.mktemp("faults"), found, audit=True)
+    try:
+        plane.start(START_SECONDS)
         plane.stop_component("kube-scheduler")  # there is no node: it would say so of every pod, again and again
         for file in (CRD_FILE, crd_manifests("servicemonitors")):
             with plane.client() as api:
                 api.timeout = REQUEST_SECONDS
                 install_crd(api, file)
         yield plane
+    finally:
+        plane.stop()
 
 
 def install_crd(api: httpx.Client, file: Path) -> None:
@@ -120,8 +132,30 @@ def running(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> It
         yield rig
 
 
+@pytest.fixture(scope="session")
+def beside(
+    plane: ControlPlane, reference: Reference, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Callable[[str], None]]:
+    """`beside(scenario)`: what came of one of ASIDE.
+
+    These have rigs of their own and mostly wait, so they run next to the others; with what breaks the control plane
+    they take turns.
+    """
+
+    def run(name: str) -> None:
+        with Rig(plane, tmp_path_factory.mktemp(name)) as rig:
+            ASIDE[name](rig, reference)
+
+    items = request.session.items
+    asked = {item.callspec.params["aside"] for item in items if "aside" in getattr(item, "fixturenames", ())}  # type: ignore[attr-defined]
+    early = not any(item.get_closest_marker("soak") for item in items)
+    with ThreadPoolExecutor(max(1, len(asked))) as pool:
+        begun = {name: pool.submit(run, name) for name in sorted(asked)} if early else {}
+        yield lambda name: begun[name].result(TEST_SECONDS) if name in begun else run(name)
+
+
 @pytest.fixture
-def shared(running: Rig, reference: Reference, request: pytest.FixtureRequest) -> Rig:
+def shared(running: Rig, beside: Callable[[str], None], request: pytest.FixtureRequest) -> Rig:
     """The running operator without what it has lived through before; each scenario has pipelines of its own."""
     running.thorough = _is_thorough(request)
     running.begin_anew()

@@ -6,7 +6,7 @@ from faults.acts import then
 from faults.api_faults import writes
 from faults.life import EDIT, LEAST, MOST, Reference, aftermath, create, created, edit, gone, new_name
 from faults.life import restarted_without_a_write as restart
-from faults.oracles import converges, end_state, settled
+from faults.oracles import converges, end_state, moment, same_counts, settled
 from faults.rig import Operator, OracleError, Rig, eventually
 from faults.world import Json
 
@@ -42,10 +42,11 @@ def killed_again_and_again(rig: Rig, reference: Reference, after: int) -> None:
             kills += 1
             if kills > MOST_LIVES:
                 raise OracleError("O12", f"{kills} lives of {after} writes each were not enough")
-    before = len(rig.writes())
+    before = moment(rig)
     rig.start()
-    settled(rig, seconds=3.0, since=before)
-    aftermath(rig, reference, name)
+    settled(rig, since=before)
+    same_counts(rig, name, reference.counts)
+    gone(rig, name)
 
 
 def _lived(rig: Rig, name: str, wanted: Json, writes_each: int) -> bool:

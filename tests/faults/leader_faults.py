@@ -90,7 +90,7 @@ def late_mark(rig: Rig, reference: Reference) -> None:
         with rig.holding(leader, "pods", falls_asleep=True) as mark:
             _overtaken(standby, mark, lambda: prometheus.carry(0), lambda: None)
             eventually(lambda: draining(rig), "a drain by the new leader")
-            prometheus.carry(SESSIONS)
+            prometheus.carry(2 * SESSIONS)  # more than the others can take
             eventually(lambda: not draining(rig), "the drain to be undone")
             mark.open()
             _wakes(leader)

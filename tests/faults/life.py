@@ -13,6 +13,7 @@ from faults.oracles import (
     counts,
     difference,
     end_state,
+    moment,
     no_orphans,
     same_counts,
     settled,
@@ -126,11 +127,12 @@ def gone(rig: Rig, *names: str) -> None:
 
 
 def restarted_without_a_write(rig: Rig) -> None:
-    """O3: the leader ends in order, another process takes over, looks at every pipeline, and writes nothing."""
-    before = len(rig.writes())
-    former = rig.operator
-    former.stop()
-    new = rig.start(*former.flags)
+    """O3: all operators end in order, another one takes over, looks at every pipeline, and writes nothing."""
+    before = moment(rig)
+    for operator in rig.operators:
+        if operator.alive():
+            operator.stop()
+    new = rig.start(*rig.operator.flags)
     pipelines = len(rig.world.items("MediaPipeline"))
     eventually(lambda: new.gauge("first_passes") == pipelines, "every pipeline's first pass")
     settled(rig, since=before)

@@ -5,10 +5,12 @@ import re
 import time
 from collections import Counter
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from itertools import combinations
 from typing import Any
 
+from devcluster.controlplane import Mutation
 from faults.rig import Operator, OracleError, Rig, eventually
 from faults.world import Json
 
@@ -61,10 +63,22 @@ def status_is_good(rig: Rig, name: str) -> bool:
     return bool(ready and status["current"] and status["summary"])
 
 
-def settled(rig: Rig, seconds: float = 2.0, since: int | None = None) -> None:
+@dataclass(frozen=True)
+class Moment:
+    """From which write of the namespace on, and from when."""
+
+    writes: int
+    at: datetime
+
+
+def moment(rig: Rig) -> Moment:
+    return Moment(len(rig.writes()), datetime.now(UTC))
+
+
+def settled(rig: Rig, seconds: float = 2.0, since: Moment | None = None) -> None:
     """O3, O8, O9, O10 and O11, which hold whenever nothing is going on, whatever has been going on before.
 
-    `since`: from which write of the namespace on nothing may have been written, if not from now on.
+    `since`: when the quiet began, if not now.
     """
     if seconds or since is not None:
         quiet(rig, seconds, since)
@@ -102,26 +116,41 @@ def same_counts(rig: Rig, name: str, wanted: Counts) -> None:
         raise OracleError("O2", f"creates and deletes {dict(found)}, without the fault {dict(wanted)}")
 
 
-def quiet(rig: Rig, seconds: float = 2.0, since: int | None = None) -> None:
+def quiet(rig: Rig, seconds: float = 2.0, since: Moment | None = None) -> None:
     """O3: nothing is written, or tried to be written, while nothing changes. The first second is for late events."""
     time.sleep(1.0)
-    _let_warnings_pass(rig, seconds)
-    before = len(rig.writes()) if since is None else since
+    since = since or moment(rig)
     time.sleep(seconds)
-    late = [f"{one.verb} {one.resource}/{one.subresource} {one.name}" for one in rig.writes(before)]
+    late = _without_warnings(rig.writes(since.writes), _warned_since(rig, since.at))
     if late:
-        raise OracleError("O3", f"{len(late)} writes while nothing changed: {late[:5]}")
+        what = [f"{one.verb} {one.resource}/{one.subresource} {one.name}" for one in late[:5]]
+        raise OracleError("O3", f"{len(late)} writes while nothing changed: {what}")
 
 
-def _let_warnings_pass(rig: Rig, seconds: float) -> None:
-    """A minute without measurements changes a condition: a write that has its reason."""
-    now = datetime.now(UTC)
+def _warned_since(rig: Rig, begun: datetime) -> set[str]:
+    """Pipelines whose first minute without measurements has ended since then: a condition says so, and an event."""
+    minute = timedelta(seconds=_WARNED_AFTER_SECONDS)
+    names = set()
     for pipeline in rig.world.items("MediaPipeline"):
         timers = ((pipeline.get("status") or {}).get("autoscaling") or {}).get("timers") or {}
-        since = datetime.fromisoformat(timers.get("unknownSince") or "1970-01-01T00:00:00Z")
-        left = _WARNED_AFTER_SECONDS - (now - since).total_seconds()
-        if -2.0 < left < seconds + 2.0:
-            time.sleep(left + 3.0)
+        unknown = datetime.fromisoformat(timers.get("unknownSince") or "1970-01-01T00:00:00Z")
+        if begun - timedelta(seconds=2) <= unknown + minute <= datetime.now(UTC) + timedelta(seconds=1):
+            names.add(pipeline["metadata"]["name"])
+    return names
+
+
+def _without_warnings(found: list[Mutation], warned: set[str]) -> list[Mutation]:
+    """All but one status write for each of these pipelines, and their events."""
+    used: set[str] = set()
+    kept = []
+    for one in found:
+        about = one.body["involvedObject"]["name"] if one.resource == "events" else one.name
+        is_status = (one.resource, one.subresource) == ("mediapipelines", "status") and about not in used
+        if about in warned and (is_status or one.resource == "events"):
+            used |= {about} if is_status else set()
+        else:
+            kept.append(one)
+    return kept
 
 
 def replicas_within(rig: Rig, name: str, least: int, most: int) -> None:

@@ -11,10 +11,6 @@ from faults.rig import Rig
 WRITES = 30  # at most, of one pipeline's life: nine children, replicas, Ingress, and the status along the way
 
 
-def test_killed_again_and_again_with_three_writes_in_between(rig: Rig, reference: Reference) -> None:
-    crash_faults.killed_again_and_again(rig, reference, after=3)
-
-
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_killed_after_each_write_from_the_first_to_the_last(rig: Rig, reference: Reference) -> None:
@@ -50,10 +46,6 @@ def test_a_sleeping_leader_wakes_up_and_writes_nothing(rig: Rig, reference: Refe
 @pytest.mark.soak
 def test_operators_whose_clocks_differ_by_an_hour_follow_each_other(rig: Rig, reference: Reference) -> None:
     leader_faults.clocks_an_hour_apart(rig, reference)
-
-
-def test_a_late_write_of_a_former_leader_fails(rig: Rig, reference: Reference) -> None:
-    leader_faults.late_write(rig, reference)
 
 
 @pytest.mark.soak

@@ -7,10 +7,6 @@ from faults.metric_faults import prometheus_fails
 from faults.rig import Rig
 
 
-def test_no_replica_is_removed_while_prometheus_tells_of_half_the_pods(rig: Rig) -> None:
-    prometheus_fails(rig, ("half",))
-
-
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_no_replica_is_removed_for_any_trouble_of_prometheus(rig: Rig) -> None:

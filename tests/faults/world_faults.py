@@ -54,7 +54,11 @@ def deleted_by_hand(rig: Rig, reference: Reference) -> None:
 
 def deleted_in_a_gap(rig: Rig, reference: Reference) -> None:
     """A child is deleted, and a pipeline, while watches are broken; these then end with 410."""
-    name, lost = created(rig, reference), created(rig, reference)
+    name, lost = new_name(), new_name()
+    for one in (name, lost):
+        create(rig, one)
+    for one in (name, lost):
+        converges(rig, one, reference.created)
     with expired_watches(rig):
         rig.world.delete("Service", f"{name}-pods")
         rig.world.delete("MediaPipeline", lost)

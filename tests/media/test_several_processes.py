@@ -366,6 +366,19 @@ async def _whole_without(it: Pod, victim) -> bool:
 
 
 @pytest.mark.soak
+async def test_a_front_that_did_not_run_for_a_while_does_not_blame_its_workers(launch):
+    front, ready = await launch(MEDIAPOD_HEARTBEAT_SECONDS="3")
+    before = children(front.pid)
+    for _ in range(3):
+        os.kill(front.pid, signal.SIGSTOP)
+        await asyncio.sleep(6)
+        os.kill(front.pid, signal.SIGCONT)
+        await asyncio.sleep(1)
+        assert (await get(f"http://127.0.0.1:{ready['admin_port']}/readyz")).status_code == 200
+    assert children(front.pid) == before
+
+
+@pytest.mark.soak
 async def test_without_cuda_every_worker_uses_its_own_cpu(pod, connect_to):
     pytest.importorskip("torch", reason="whether there is CUDA is asked of torch")
     it = await pod(MEDIAPOD_DEVICE="GPU")

@@ -69,8 +69,13 @@ class Member:
     async def watch(self, silence_seconds: float) -> Loss:
         """Wait until it has ended, by itself or because it was silent for too long."""
         ended = asyncio.ensure_future(self.process.wait())
+        looked_at = time.monotonic()
         while not ended.done():
             await asyncio.wait([ended], timeout=LOOK_SECONDS)
+            now = time.monotonic()
+            # A time in which the front itself did not run (a suspended machine) says nothing of its children.
+            self._beat_at += max(0.0, now - looked_at - LOOK_SECONDS)
+            looked_at = now
             if not ended.done() and self._is_silent(silence_seconds):
                 log.error("process gives no sign of life, killing it", process=self.name, pid=self.process.pid)
                 self.kill()

@@ -20,6 +20,7 @@ INSTANCE = "app.kubernetes.io/instance"
 def _created(world: Any, eventually: Eventually) -> None:
     eventually(lambda: all(world.get(*child) for child in CHILDREN), "all children")
     eventually(lambda: world.status().get("observedGeneration") == 1, "the first status")
+    eventually(lambda: world.status().get("autoscaling"), "the first decision: by then a pass has come to its end")
 
 
 def _env(world: Any) -> dict[str, Any]:
@@ -82,6 +83,9 @@ def test_a_changed_child_is_repaired_and_foreign_fields_stay(
 ) -> None:
     world.pipeline()
     _created(world, eventually)
+    eventually(
+        lambda: world.status().get("autoscaling"), "a pass that found all children right: only then it is a repair"
+    )
     edit = {"labels": {INSTANCE: "somebody-else"}, "annotations": {"example.org/note": "kept"}}
     world.patch(*child, {"metadata": edit})
 

@@ -115,9 +115,9 @@ def test_keda_scales_by_draining_and_an_outage_changes_nothing(
     start_operator(f"--prometheus-url={exported}")
     world.pipeline(replicas=4, autoscaling={"engine": "None", **AUTOSCALING})
     world.pipeline(name="plain", replicas=3, autoscaling={"engine": "None"})
-    eventually(lambda: len(world.items("Pod")) == 7, "the pods of both")
+    eventually(lambda: len(world.items("Pod")) == 7, "the pods of both", 120)
     fleet.attend()
-    eventually(lambda: world.condition("Ready").get("status") == "True", "the pipeline to be ready")
+    eventually(lambda: world.condition("Ready").get("status") == "True", "the pipeline to be ready", 120)
     _handed_over_without_a_jump(world, fleet, eventually)
 
     api.post(SCALED_OBJECTS.format(world.namespace), json=careless(world, exported)).raise_for_status()
@@ -125,7 +125,7 @@ def test_keda_scales_by_draining_and_an_outage_changes_nothing(
     eventually(
         lambda: fleet.attend() or numbers(world) == (6, 6), "KEDA to ask for more, the operator to carry it out", 240
     )
-    eventually(lambda: fleet.attend() or len(fleet.pods) == 9, "the new pods")
+    eventually(lambda: fleet.attend() or len(fleet.pods) == 9, "the new pods", 120)
 
     load.reachable = False
     eventually(lambda: condition(world, "Fallback") == "True", "KEDA to fall back", 240)
@@ -135,11 +135,11 @@ def test_keda_scales_by_draining_and_an_outage_changes_nothing(
     load.reachable, load.age_seconds = True, 0.02
     eventually(lambda: condition(world, "Fallback") == "False", "KEDA to see again", 120)
     eventually(lambda: numbers(world)[0] == 5, "KEDA to ask for fewer after five minutes", 480)
-    eventually(lambda: fleet.draining, "a drain", 60)
+    eventually(lambda: fleet.draining, "a drain", 120)
     holds(world, fleet, (5, 6), 10)  # its sessions are not over
     for pod in fleet.draining:
         pod.sessions = 0
-    eventually(lambda: numbers(world)[1] == 5, "the drained replica to go", 60)
+    eventually(lambda: numbers(world)[1] == 5, "the drained replica to go", 120)
 
     before = numbers(world)[1]
     choose(world, "Operator")
@@ -157,7 +157,7 @@ def _handed_over_without_a_jump(world: Any, fleet: Fleet, eventually: Eventually
     choose(world, "KEDA")
     eventually(lambda: world.get("ScaledObject", "studio"), "the ScaledObject", 90)
     eventually(lambda: condition(world, "Ready") == "True", "KEDA to accept it", 90)
-    eventually(lambda: world.get("HorizontalPodAutoscaler", "keda-hpa-studio"), "KEDA's autoscaler", 60)
+    eventually(lambda: world.get("HorizontalPodAutoscaler", "keda-hpa-studio"), "KEDA's autoscaler", 120)
     assert world.get("HorizontalPodAutoscaler", "studio") is None
     holds(world, fleet, (4, 4), 10)
     assert world.condition("ConflictingAutoscaler").get("status") != "True"

@@ -30,7 +30,9 @@ def kubeconfig_with(
             yaml.safe_dump_all(body for body in bodies if body["kind"] not in ("Namespace", "ServiceAccount"))
         )
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}}
-        kubectl("apply", "--server-side", "-f", "-", input=yaml.safe_dump_all([namespace, *bodies]))
+        kubectl(
+            "apply", "--server-side", "--force-conflicts", "-f", "-", input=yaml.safe_dump_all([namespace, *bodies])
+        )
         return kubeconfig_of(SYSTEM)
 
     yield make

@@ -59,7 +59,6 @@ class Progress:
     since_tick_seconds: float | None
 
 
-_FIRST_TICK_SECONDS = 5.0  # the longest that passes wait for the first tick
 _FIRST_PASSES_SECONDS = 15.0  # the longest that the watch waits for the first passes
 _MANY = 200  # passes that wait; fewer are done in a moment
 
@@ -70,7 +69,6 @@ class Term:
     def __init__(self, outside: Outside) -> None:
         self._outside = outside
         settings, clock, metrics = outside.settings, outside.clock, outside.metrics
-        self._listed = False
         self._pipelines = Pipelines()
         self._rollouts = RolloutTurns(settings.max_concurrent_rollouts, metrics)
         self._reconciler = Reconciler(self._tools())
@@ -87,7 +85,6 @@ class Term:
         self._rollouts.begin(Key(*name) for name in self._outside.cache.rolling_out())
         # kopf takes its time for thousands of resources: without this, the first ticks measured a growing part of them.
         await self._relisting.now()
-        self._listed = True
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch_after_the_first_passes(), name="watch")
             group.create_task(self._relisting.run(), name="relisting")
@@ -114,8 +111,7 @@ class Term:
             if not self._pipelines.put(body):
                 return
             self._scaler.notice(key)
-        # What is listed at the start gets its pass from the first tick: one pass instead of two.
-        self._queue.add(key, 0.0 if self._listed else _FIRST_TICK_SECONDS, routine=not self._listed)
+        self._queue.add(key)
 
     def _routine(self, key: Key) -> None:
         self._queue.add(key, routine=True)

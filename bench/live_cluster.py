@@ -25,6 +25,8 @@ SIZE = "256x192"
 SCRAPE_SECONDS = 5
 READY_SECONDS = 180
 PIPELINE_LABEL, DRAINING_LABEL = "media.rtcscale.dev/pipeline", "media.rtcscale.dev/draining"
+# Small enough that all replicas of both fit on a node of two processors: a replica that finds no node helps nobody.
+REQUESTS = {"requests": {"cpu": "50m", "memory": "128Mi"}}
 # A full replica uses 105 % of its device: what it admits is a little more than it carries, as operators' numbers are.
 # Frames come every 200 ms, so they may be as old as that, and the thresholds are wider than for 25 frames a second.
 SPEC: dict[str, Any] = {
@@ -33,7 +35,11 @@ SPEC: dict[str, Any] = {
         "frameDeadlineMilliseconds": 200,
     },
     "sessions": {"maxPerReplica": SESSIONS_PER_REPLICA},
-    "compute": {"device": "Simulated", "simulation": {"serviceTimeMilliseconds": SERVICE_MILLISECONDS}},
+    "compute": {
+        "device": "Simulated",
+        "simulation": {"serviceTimeMilliseconds": SERVICE_MILLISECONDS},
+        "resources": REQUESTS,
+    },
     "autoscaling": {
         "minReplicas": 2,
         "maxReplicas": 8,

@@ -76,6 +76,15 @@ def _replica_seconds(looks: Sequence[Look]) -> float:
     return sum(here.pods * (after.seconds - here.seconds) for here, after in itertools.pairwise(looks))
 
 
+def longest_wait(looks: Sequence[Look]) -> float:
+    """Seconds of the longest spell in which a replica existed that neither served nor drained."""
+    longest, since = 0.0, None
+    for one in looks:
+        since = None if one.ready + one.draining >= one.pods else (one.seconds if since is None else since)
+        longest = max(longest, one.seconds - since) if since is not None else longest
+    return longest
+
+
 def _steps(looks: Sequence[Look]) -> Score:
     score, direction = Score(), Direction(looks[0].serving)
     for one in looks:

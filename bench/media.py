@@ -27,9 +27,9 @@ from media_audio import AudioEcho, measure_audio
 from media_churn import churn, describe, settled
 from media_load import Sessions, Window, as_row_note, clip_of, sessions, worst
 from media_process import measure_process, picture_request, reference_request
-from media_processes import sessions_by_processes
 from media_report import row, show, write
 from media_servers import BGR24, BLUR, CLIENT_CORE, OURS, PLAIN_HTTP, STOCK, UNCHANGED, Server, serving
+from media_workers import sessions_by_processes
 
 from devcluster.load.clips import CODECS, Codec
 

@@ -25,12 +25,12 @@ from mediapipeline_operator.shell.cluster import credentials, informer, store, t
 
 def drift_ignored() -> None:
     """What was changed by hand stays so, and so does what an edit of the spec should change."""
-    planning._drifted = lambda snapshot, want, child: False
+    planning._drifted = lambda *args: False
 
 
 def drift_unchecked() -> None:
     """Every pass applies everything."""
-    planning._drifted = lambda snapshot, want, child: True
+    planning._drifted = lambda *args: True
 
 
 def preconditions_dropped() -> None:

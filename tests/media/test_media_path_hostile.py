@@ -27,7 +27,9 @@ TRIES = 8
 
 def ages_since(session, since: float) -> list[float]:
     """Seconds that the frames of a session took in the service, of those that ended after `since`, in order of size."""
-    return sorted(one.age_seconds for one in session.ledger._recent._ended if one.at > since and one.sent)
+    with session.ledger._lock:
+        ended = list(session.ledger._recent._ended)
+    return sorted(one.age_seconds for one in ended if one.at > since and one.sent)
 
 
 async def p95_of(session, frames: int) -> float:
@@ -115,13 +117,16 @@ print(json.dumps(sorted(map(str, statuses))))
 """
 
 
-async def test_a_flood_of_offers(bystander, eventually):
+async def test_a_flood_of_offers(bystander, eventually, monkeypatch):
+    # A tenth of what is let through otherwise: a busy machine makes no flood of more than that.
+    monkeypatch.setattr("mediapod.service.OFFERS_PER_SECOND", 2.5)
+    monkeypatch.setattr("mediapod.service.OFFERS_AT_ONCE", 5.0)
     one = await bystander(WEBRTC_TIMEOUT=2)
     body = json.dumps(await one.server.client().offer())
     pipe = asyncio.subprocess.PIPE
     command = (sys.executable, "-c", FLOOD, one.server.url, body)
     process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
-    await eventually(lambda: one.server.metric("mediapod_offers_total", result="rejected_capacity") > 20, 30)
+    await eventually(lambda: one.server.metric("mediapod_offers_total", result="rejected_capacity") > 5, 30)
     await one.is_unaffected()
     printed, _ = await asyncio.wait_for(process.communicate(b""), 30)
     assert {"429"} <= set(json.loads(printed)) <= {"200", "429", "503"}

@@ -4,6 +4,7 @@ import runpy
 import warnings
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -21,6 +22,10 @@ async def test_a_session_sees_what_the_mounted_example_model_does(serve, tmp_pat
         mine = {"name": "mine", "effect": "TorchModule", "parameters": {"model": str(model)}}
         server = await serve(MEDIAPOD_STAGES=[mine], MEDIAPOD_FRAME_DEADLINE_MILLISECONDS=10_000)
     client = server.client(width=160, height=120, frames_per_second=5)
+    grey = np.vstack([np.full((120, 160), 150, np.uint8), np.full((60, 160), 128, np.uint8)])
+    client.connection.getTransceivers()[0].sender.track._pictures = [
+        av.VideoFrame.from_ndarray(grey, format="yuv420p") for _ in range(2)
+    ]
     await client.connect()
 
     def edges_are_darker_and_greys_are_warm() -> bool:

@@ -194,13 +194,15 @@ def calm_fleets(draw):
     count = draw(st.integers(spec.autoscaling.min_replicas, spec.autoscaling.max_replicas))
     created = (NOW - timedelta(hours=2)).replace(microsecond=0)
     names = [f"pod-{index}" for index in range(count)]
+    asked = {signal.type.value: signal.target for signal in spec.autoscaling.signals}
+    gpu = asked.get("GPUUtilization", 50) * draw(st.floats(0, 1))
     ready = [PodFacts(name, f"uid-{name}", created, True, created, address="127.64.0.1") for name in names]
     seen = {}
     for name in names:
         sessions = float(draw(st.integers(0, 5)))
         busy, silent = draw(st.floats(0, 0.7)), draw(st.integers(0, 9)) == 0
         rate, age = 30.0 * sessions, 60.0 if silent else 2.0
-        use = {"requests_per_second": 1.0, "gpu_percent": 5.0, "cpu_cores": 0.1, "memory_bytes": 1e7}
+        use = {"requests_per_second": 1.0, "gpu_percent": gpu, "cpu_cores": 0.1, "memory_bytes": 1e7}
         seen[name] = PodSignals(True, age, sessions, 0.0, 8.0, False, rate, rate, busy_share=busy, **use)
     received = sum(pod.received_per_second for pod in seen.values())
     late = draw(st.sampled_from([5, 5, 5, 75, 120]))

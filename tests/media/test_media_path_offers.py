@@ -62,6 +62,6 @@ async def test_opus_is_asked_for_as_the_peer_takes_it_forward_error_correction_i
 
 async def test_opus_parameters_that_are_no_numbers_are_left_out(serve):
     server = await serve(WEBRTC_TIMEOUT=5)
-    strange = [line.replace("stereo=1;useinbandfec=1", "stereo=yes;x=1;useinbandfec=1e9") for line in firefox()]
+    strange = [line.replace("stereo=1;useinbandfec=1", "cbr=yes;x=1;usedtx=1e9") for line in firefox()]
     found = await answer(server, strange)
     assert [line for line in found if line.startswith("a=fmtp:109 ")] == ["a=fmtp:109 maxplaybackrate=48000"]

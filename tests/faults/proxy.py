@@ -159,11 +159,15 @@ class FaultProxy:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
 
+    def add(self, matches: Matches, act: Act, *, times: int | None = None, skip: int = 0) -> Rule:
+        """The rule applies from now on."""
+        self.rules.append(added := Rule(matches, act, times, skip))
+        return added
+
     @contextmanager
     def rule(self, matches: Matches, act: Act, *, times: int | None = None, skip: int = 0) -> Iterator[Rule]:
         """The rule applies within the block."""
-        added = Rule(matches, act, times, skip)
-        self.rules.append(added)
+        added = self.add(matches, act, times=times, skip=skip)
         try:
             yield added
         finally:

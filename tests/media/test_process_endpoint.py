@@ -42,14 +42,15 @@ def png(**size: int) -> bytes:
     return cv2.imencode(".png", picture(**size))[1].tobytes()
 
 
-@pytest.mark.parametrize("method", ["GET", "POST query", "POST JSON"])
+@pytest.mark.parametrize("method", ["GET", "POST query", "POST octets", "POST JSON"])
 async def test_the_reference_workload_in_each_form(serve, http, method):
     server = await serve()
     values = {"pixels": "640x360", "iters": 3}
     if method == "POST JSON":
         answer = await http.post(f"{server.url}/process", json=values)
     else:
-        answer = await http.request(method.split()[0], f"{server.url}/process", params=values)
+        headers = {"Content-Type": "application/octet-stream"} if method == "POST octets" else {}  # as aiohttp does
+        answer = await http.request(method.split()[0], f"{server.url}/process", params=values, headers=headers)
     report = answer.json()
     assert answer.status_code == 200, report
     assert (report["device"], report["effect"], report["pixels"]) == ("cpu", "ConvolutionBench", "640x360")

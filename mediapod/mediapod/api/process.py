@@ -152,13 +152,18 @@ def process_router(processing: Processing) -> APIRouter:
         kind = media_type(request)
         if kind in set(PictureType):
             return await processing.picture(request, PictureType(kind))
-        if kind == "application/json" or (not kind and request.query_params):
+        if kind == "application/json" or (request.query_params and (not kind or _is_empty(request))):
             return await processing.workload(_json_object(await read_body(request)) | dict(request.query_params))
         allowed = ", ".join(["application/json", *PictureType])
         raise Problem(415, f"Content-Type: is {kind[:60]!r}; send one of {allowed}", field="Content-Type")
 
     _include_simulation(router, processing)
     return router
+
+
+def _is_empty(request: Request) -> bool:
+    """Some clients name a Content-Type for a POST without a body, too."""
+    return request.headers.get("content-length") == "0"
 
 
 def _include_simulation(router: APIRouter, processing: Processing) -> None:

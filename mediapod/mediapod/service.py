@@ -7,7 +7,7 @@ import importlib.metadata
 import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from fastapi import FastAPI
@@ -43,7 +43,7 @@ from mediapod.rtc.ice import MediaAddress
 from mediapod.rtc.peer import Peer, PublishingPeer
 from mediapod.rtc.relay import Relay
 from mediapod.rtc.turn import TurnServers
-from mediapod.rtc.video import FramePolicy, LatePolicy
+from mediapod.rtc.video import FramePolicy, LatePolicy, VideoPath
 from mediapod.session.admission import Admission, Headroom
 from mediapod.session.registry import SessionRegistry
 from mediapod.session.state import Limits
@@ -198,10 +198,15 @@ class Mediapod:
         return http_app(signalling, self._processing(), self, origins, settings.pipeline, behind_front=behind_front)
 
     def _make_peer(self, ledger: FrameLedger, on_state: Callable[[str], None]) -> Peer:
-        return Peer(self.engine, self._policy, ledger, self._encode_pool, self._media, on_state)
+        return Peer(self._video(ledger, self._policy), self._media, on_state)
 
     def _make_publisher(self, ledger: FrameLedger, on_state: Callable[[str], None]) -> PublishingPeer:
-        return PublishingPeer(self.engine, self._policy, ledger, self._encode_pool, self._media, on_state)
+        # Never forwarded: a viewer who joins needs a keyframe at once. Our encoder gives one, a publisher may not.
+        policy = replace(self._policy, forward_unchanged=False)
+        return PublishingPeer(self._video(ledger, policy), self._media, on_state)
+
+    def _video(self, ledger: FrameLedger, policy: FramePolicy) -> VideoPath:
+        return VideoPath(ledger, self.engine, policy, self._encode_pool)
 
     @property
     def _policy(self) -> FramePolicy:

@@ -6,8 +6,7 @@ the second does is the control: it is scaled down.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -29,6 +28,7 @@ from mediapipeline_operator.core.scaling import (
 )
 from mediapipeline_operator.core.scaling.queries import Measure, batch
 from mediapipeline_operator.shell.prometheus import PrometheusReader, ReaderSettings
+from unit.prometheus_server import prometheus
 
 OWN, NEIGHBOUR = Key("media", "own"), Key("media", "neighbour")
 PODS = 4
@@ -80,28 +80,10 @@ def quiet(measure: Measure) -> web.Response:
     return vector(*found)
 
 
-@asynccontextmanager
-async def prometheus(answer: Callable[[], web.Response]) -> AsyncIterator[str]:
-    """A server on which the batch is answered by `quiet`, and the pipeline's own query by `answer`."""
+def answering(own: Callable[[], web.Response]) -> Callable[[str, web.Request], web.Response]:
+    """The batch is answered by `quiet`, the pipeline's own query by `own`."""
     known = {query.promql: query.measure for query in batch(SPECS.values())}
-
-    async def handle(request: web.Request) -> web.Response:
-        measure = known.get(request.query["query"])
-        if measure is not None:
-            return quiet(measure)
-        found = answer()
-        return await found if asyncio.iscoroutine(found) else found
-
-    app = web.Application()
-    app.router.add_get("/api/v1/query", handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
-    finally:
-        await runner.cleanup()
+    return lambda promql, _: quiet(known[promql]) if promql in known else own()
 
 
 def decided(key: Key, signals: Signals) -> list[Outcome]:
@@ -148,7 +130,7 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 async def test_a_bad_answer(name: str) -> None:
     answer, words = BAD[name]
-    async with prometheus(answer) as url:
+    async with prometheus(answering(answer)) as (url, _):
         reader = PrometheusReader(ReaderSettings(url=url))
         started = time.monotonic()
         signals = await reader.read(list(SPECS.items()))
@@ -164,7 +146,7 @@ async def test_a_bad_answer(name: str) -> None:
 
 async def test_a_good_answer_is_scaled_down_on() -> None:
     """Without this, nothing being removed would prove nothing."""
-    async with prometheus(one("0.02")) as url:
+    async with prometheus(answering(one("0.02"))) as (url, _):
         reader = PrometheusReader(ReaderSettings(url=url))
         signals = await reader.read(list(SPECS.items()))
         reader.close()

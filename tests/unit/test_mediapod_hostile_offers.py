@@ -12,7 +12,7 @@ from mediapod.frames.ledger import FrameLedger, Result
 from mediapod.rtc.ice import MediaAddress
 from mediapod.rtc.offer import InvalidOffer, Offer, Purpose, check_offer
 from mediapod.rtc.peer import Peer
-from mediapod.rtc.video import FramePolicy, LatePolicy
+from mediapod.rtc.video import FramePolicy, LatePolicy, VideoPath
 from sdp_offers import chrome, encoder, firefox
 
 OFFERS = {"chrome": chrome(), "firefox": firefox(), "encoder": encoder()}
@@ -159,7 +159,8 @@ async def answered(offer: Offer) -> str | None:
     """What a peer of the service answers, None when it refuses."""
     engine, pool = CpuEngine([], workers=1), ThreadPoolExecutor(1)
     policy = FramePolicy(1.0, LatePolicy.DROP)
-    peer = Peer(engine, policy, FrameLedger(NoMeter()), pool, MediaAddress("127.0.0.1", None, ()), lambda _: None)
+    video = VideoPath(FrameLedger(NoMeter()), engine, policy, pool)
+    peer = Peer(video, MediaAddress("127.0.0.1", None, ()), lambda _: None)
     try:
         return await asyncio.wait_for(peer.answer(offer), 10)
     except InvalidOffer:

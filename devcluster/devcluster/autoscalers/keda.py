@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import httpx
 import yaml
 
 from devcluster.autoscalers.registration import api_services, service, wait_for
+from devcluster.autoscalers.servers import Servers, api_flags
 from devcluster.binaries import KEDA_KINDS, crd_manifests
 from devcluster.controlplane.addresses import LOOPBACK, free_ports
 from devcluster.controlplane.health import answers_ok
 from devcluster.controlplane.pki import create_mutual_tls
-from devcluster.controlplane.processes import ChildProcess, Command, start_process
 
 OPERATOR, METRICS = "keda-operator", "keda-metrics-apiserver"
 GROUP, VERSION = "external.metrics.k8s.io", "v1beta1"
@@ -23,8 +22,8 @@ NAMESPACE = "keda"
 START_TIMEOUT_SECONDS = 300.0
 
 
-class Keda:
-    """KEDA's two servers. A context manager; blocks. Its admission webhooks are left out: they only refuse nonsense."""
+class Keda(Servers):
+    """KEDA's two servers; blocks. Its admission webhooks are left out: they only refuse nonsense."""
 
     def __init__(self, data_dir: Path, programs: Mapping[str, Path], *, kubeconfig: Path, namespace: str = "") -> None:
         """Args:
@@ -33,7 +32,7 @@ class Keda:
         kubeconfig: of a user who may do everything that KEDA does.
         namespace: whose ScaledObjects it looks after; empty: all.
         """
-        self._data_dir = data_dir
+        super().__init__(data_dir)
         self._programs = programs
         self._certificates = data_dir / "keda-certificates"
         self._environment = {
@@ -44,7 +43,6 @@ class Keda:
         }
         self._kubeconfig = kubeconfig
         self._ports = free_ports(("metrics", "probes", "service", "api", "api-metrics"))
-        self._running: list[ChildProcess] = []
 
     def start(self, client: httpx.Client, apply: Callable[[str], object]) -> Self:
         """Applies its CRDs, starts and registers it; returns when the API server serves its group.
@@ -60,7 +58,7 @@ class Keda:
             apply(crd_manifests(plural).read_text())
         create_mutual_tls(self._certificates, OPERATOR, LOOPBACK)
         try:
-            operator = self._run(OPERATOR, self._operator_flags())
+            operator = self.run(OPERATOR, self._programs[OPERATOR], self._operator_flags(), self._environment)
             probes = f"http://{LOOPBACK}:{self._ports['probes']}/readyz"
             wait_for(lambda: answers_ok(probes), operator, "KEDA's operator", START_TIMEOUT_SECONDS)
             self._register(client, apply)
@@ -69,31 +67,13 @@ class Keda:
             raise
         return self
 
-    def stop(self) -> None:
-        """Ends both; what they registered stays."""
-        while self._running:
-            self._running.pop().stop()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
     def _register(self, client: httpx.Client, apply: Callable[[str], object]) -> None:
-        metrics = self._run(METRICS, self._metrics_flags())
+        metrics = self.run(METRICS, self._programs[METRICS], self._metrics_flags(), self._environment)
         there = service(METRICS, NAMESPACE, self._ports["api"])
         home = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
         apply(yaml.safe_dump_all([home, there, *api_services(there, GROUP, (VERSION,))]))
         path = f"/apis/{GROUP}/{VERSION}"
         wait_for(lambda: client.get(path).is_success, metrics, "KEDA's metrics API", START_TIMEOUT_SECONDS)
-
-    def _run(self, name: str, flags: tuple[str, ...]) -> ChildProcess:
-        command = Command(name, (str(self._programs[name]), *flags), self._environment)
-        self._running.append(start_process(command, self._data_dir))
-        return self._running[-1]
 
     def _operator_flags(self) -> tuple[str, ...]:
         return (
@@ -106,10 +86,7 @@ class Keda:
 
     def _metrics_flags(self) -> tuple[str, ...]:
         return (
-            *(f"--{name}-kubeconfig={self._kubeconfig}" for name in ("lister", "authentication", "authorization")),
-            f"--secure-port={self._ports['api']}",
-            f"--bind-address={LOOPBACK}",
+            *api_flags(self._kubeconfig, self._ports["api"], self._certificates),
             f"--port={self._ports['api-metrics']}",
             f"--metrics-service-address={LOOPBACK}:{self._ports['service']}",
-            f"--cert-dir={self._certificates}",
         )

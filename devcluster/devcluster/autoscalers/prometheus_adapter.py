@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import httpx
 import yaml
 
 from devcluster.autoscalers.registration import api_services, service, wait_for
-from devcluster.controlplane.addresses import LOOPBACK, free_port
-from devcluster.controlplane.processes import ChildProcess, Command, start_process
+from devcluster.autoscalers.servers import Servers, api_flags
+from devcluster.controlplane.addresses import free_port
 
 NAME = "prometheus-adapter"
 GROUP = "custom.metrics.k8s.io"
@@ -21,8 +20,8 @@ NAMESPACE = "kube-system"
 START_TIMEOUT_SECONDS = 300.0
 
 
-class PrometheusAdapter:
-    """One adapter, registered with the API server. A context manager; blocks."""
+class PrometheusAdapter(Servers):
+    """One adapter, registered with the API server; blocks."""
 
     def __init__(self, data_dir: Path, program: Path, *, kubeconfig: Path, prometheus_url: str, rules: str) -> None:
         """Args:
@@ -32,14 +31,13 @@ class PrometheusAdapter:
         prometheus_url: what it asks.
         rules: its configuration file's content.
         """
+        super().__init__(data_dir)
         self._folder = data_dir / NAME
-        self._data_dir = data_dir
         self._program = program
         self._kubeconfig = kubeconfig
         self._prometheus_url = prometheus_url
         self._rules = rules
         self._port = free_port()
-        self._process: ChildProcess | None = None
 
     def start(self, client: httpx.Client, apply: Callable[[str], object]) -> Self:
         """Starts and registers it; returns when the API server serves its group.
@@ -51,34 +49,25 @@ class PrometheusAdapter:
         Raises:
             AutoscalerError: it ended or was not found in time.
         """
+        try:
+            self._register(client, apply)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def _register(self, client: httpx.Client, apply: Callable[[str], object]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / "rules.yaml").write_text(self._rules)
-        self._process = start_process(Command(NAME, (str(self._program), *self._flags())), self._data_dir)
+        process = self.run(NAME, self._program, self._flags())
         there = service(NAME, NAMESPACE, self._port)
         apply(yaml.safe_dump_all([there, *api_services(there, GROUP, VERSIONS)]))
         path = f"/apis/{GROUP}/{VERSIONS[0]}"
-        wait_for(lambda: client.get(path).is_success, self._process, "the custom metrics API", START_TIMEOUT_SECONDS)
-        return self
-
-    def stop(self) -> None:
-        """Ends it; its registration stays."""
-        if self._process is not None:
-            self._process.stop()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
+        wait_for(lambda: client.get(path).is_success, process, "the custom metrics API", START_TIMEOUT_SECONDS)
 
     def _flags(self) -> tuple[str, ...]:
         return (
-            *(f"--{name}-kubeconfig={self._kubeconfig}" for name in ("lister", "authentication", "authorization")),
-            f"--secure-port={self._port}",
-            f"--bind-address={LOOPBACK}",
-            f"--cert-dir={self._folder / 'certificates'}",
+            *api_flags(self._kubeconfig, self._port, self._folder / "certificates"),
             f"--prometheus-url={self._prometheus_url}",
             f"--config={self._folder / 'rules.yaml'}",
             "--metrics-relist-interval=5s",

@@ -4,39 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from concurrent.futures import Executor
-from dataclasses import replace
 
 from aiortc import RTCRtpSender
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.rtcrtptransceiver import RTCRtpTransceiver
 from aiortc.rtp import RtpPacket
 
-from mediapod.engine import Engine
-from mediapod.frames.ledger import FrameLedger
 from mediapod.rtc import compat
 from mediapod.rtc.audio import AudioEcho
 from mediapod.rtc.broadcast import Broadcast
 from mediapod.rtc.connection import AnsweringConnection, OnConnectionState, PeerReport
 from mediapod.rtc.ice import MediaAddress
 from mediapod.rtc.offer import MediaLine
-from mediapod.rtc.video import FramePolicy, VideoPath
+from mediapod.rtc.video import VideoPath
 
 
 class Peer(AnsweringConnection):
     """The server's end of one peer connection: what comes in goes back processed."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        policy: FramePolicy,
-        ledger: FrameLedger,
-        encode_pool: Executor,
-        address: MediaAddress,
-        on_state: OnConnectionState,
-    ) -> None:
+    def __init__(self, video: VideoPath, address: MediaAddress, on_state: OnConnectionState) -> None:
         super().__init__(address, on_state)
-        self._video = VideoPath(ledger, engine, policy, encode_pool)
+        self._video = video
         self._audio = AudioEcho()
         self.last_packet = time.monotonic()
         self._video_codec = ""
@@ -99,18 +87,8 @@ class PublishingPeer(Peer):
 
     direction = "recvonly"
 
-    def __init__(
-        self,
-        engine: Engine,
-        policy: FramePolicy,
-        ledger: FrameLedger,
-        encode_pool: Executor,
-        address: MediaAddress,
-        on_state: OnConnectionState,
-    ) -> None:
-        # Never forwarded: a viewer who joins needs a keyframe at once. Our encoder gives one, a publisher may not.
-        policy = replace(policy, forward_unchanged=False)
-        super().__init__(engine, policy, ledger, encode_pool, address, on_state)
+    def __init__(self, video: VideoPath, address: MediaAddress, on_state: OnConnectionState) -> None:
+        super().__init__(video, address, on_state)
         self.broadcast = Broadcast(self._video.request_keyframe, self._video.color_space_extension)
         self._pumps: list[asyncio.Task[None]] = []
 

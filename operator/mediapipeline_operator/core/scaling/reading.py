@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from mediapipeline_operator.core.scaling import capacity, demand, feedback, removal, states
+from mediapipeline_operator.core.scaling import capacity, demand, feedback, states
 from mediapipeline_operator.core.scaling.feedback import Effect
 from mediapipeline_operator.core.scaling.model import Proposal
 from mediapipeline_operator.core.scaling.reasons import DataState
@@ -56,7 +56,7 @@ def read(situation: Situation) -> Reading:
         learned=_learned(situation, verdict.state, due is not None),
         sessions=sessions,
         breach_since=breach_since,
-        healthy_since=removal.healthy_since(situation, verdict.state),
+        healthy_since=states.healthy_since(situation, verdict.state),
         rejected_since=demand.rejected_since(situation, verdict.state),
         unknown_since=_unknown_since(situation, verdict.state),
         data_state_since=_data_state_since(situation, verdict.state),

@@ -6,12 +6,11 @@ import math
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from mediapipeline_operator.core.scaling import latency, votes
+from mediapipeline_operator.core.scaling import votes
 from mediapipeline_operator.core.scaling.feedforward import expected_arrivals, straying
 from mediapipeline_operator.core.scaling.model import Prediction
 from mediapipeline_operator.core.scaling.reasons import Blocker, DataState
 from mediapipeline_operator.core.scaling.situation import Situation, exceeds
-from mediapipeline_operator.core.scaling.state import stamp
 from mediapipeline_operator.core.scaling.states import LOWERING
 
 if TYPE_CHECKING:
@@ -20,24 +19,6 @@ if TYPE_CHECKING:
 ROOM_FOR_CHANCE = 2.0  # square roots of the count of sessions: two standard deviations of a count that strays
 DEVICE_LIMIT = 0.80  # periodic frames: p95 is flat up to here, and seconds just above 1
 ROLLOUT_STUCK = timedelta(minutes=10)  # a rollout without progress freezes nothing
-
-
-def healthy_since(situation: Situation, data_state: DataState) -> datetime | None:
-    """Since when p95 < scaleDown.belowMilliseconds. Any state that forbids scaling down ends it."""
-    before = situation.before.healthy_since
-    if data_state not in LOWERING or not _is_healthy(situation, data_state):
-        return None
-    if data_state is DataState.LOW_SAMPLE and situation.before.data_state is DataState.FRESH:
-        return stamp(situation.now)  # up to 5 % may have been missed before; with few frames none may
-    return before or stamp(situation.now)
-
-
-def _is_healthy(situation: Situation, data_state: DataState) -> bool:
-    if data_state is DataState.IDLE:
-        return True
-    if data_state is DataState.LOW_SAMPLE:
-        return not exceeds(situation.miss_upper, 0.0)
-    return latency.is_low(situation)
 
 
 def healthy_for_seconds(reading: Reading) -> int:

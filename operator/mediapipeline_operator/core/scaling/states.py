@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from mediapipeline_operator.api.spec import LatencySource
 from mediapipeline_operator.core.scaling import latency
 from mediapipeline_operator.core.scaling.reasons import DataState
-from mediapipeline_operator.core.scaling.situation import Situation
+from mediapipeline_operator.core.scaling.situation import Situation, exceeds
+from mediapipeline_operator.core.scaling.state import stamp
 
 REPORTING_SHARE = 0.8  # of the serving pods must report
 SAMPLE_FRAMES = 60  # in one window; below it three unlucky frames would be 5 %
@@ -120,3 +122,21 @@ def _few_samples(situation: Situation) -> DataVerdict | None:
     what = "requests" if situation.spec.autoscaling.latency.source is LatencySource.REQUEST else "frames"
     samples = f"{situation.frames_in_window:.0f} {what} in the window"
     return DataVerdict(DataState.LOW_SAMPLE, "LowSample", f"{samples}, {sessions} sessions")
+
+
+def healthy_since(situation: Situation, data_state: DataState) -> datetime | None:
+    """Since when p95 < scaleDown.belowMilliseconds. Any state that forbids scaling down ends it."""
+    before = situation.before.healthy_since
+    if data_state not in LOWERING or not _is_healthy(situation, data_state):
+        return None
+    if data_state is DataState.LOW_SAMPLE and situation.before.data_state is DataState.FRESH:
+        return stamp(situation.now)  # up to 5 % may have been missed before; with few frames none may
+    return before or stamp(situation.now)
+
+
+def _is_healthy(situation: Situation, data_state: DataState) -> bool:
+    if data_state is DataState.IDLE:
+        return True
+    if data_state is DataState.LOW_SAMPLE:
+        return not exceeds(situation.miss_upper, 0.0)
+    return latency.is_low(situation)

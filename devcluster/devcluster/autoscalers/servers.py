@@ -1,0 +1,48 @@
+"""Servers of an aggregated API as local processes that end together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+from devcluster.controlplane.addresses import LOOPBACK
+from devcluster.controlplane.processes import ChildProcess, Command, start_process
+
+
+class Servers:
+    """A context manager: whatever was run is ended with the block."""
+
+    def __init__(self, data_dir: Path) -> None:
+        """data_dir: for logs."""
+        self._data_dir = data_dir
+        self._running: list[ChildProcess] = []
+
+    def run(
+        self, name: str, program: Path, flags: tuple[str, ...], environment: Mapping[str, str] | None = None
+    ) -> ChildProcess:
+        """Start one more process."""
+        command = Command(name, (str(program), *flags), environment or {})
+        self._running.append(start_process(command, self._data_dir))
+        return self._running[-1]
+
+    def stop(self) -> None:
+        """Ends all, the last first; what they registered stays."""
+        while self._running:
+            self._running.pop().stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def api_flags(kubeconfig: Path, port: int, certificates: Path) -> tuple[str, ...]:
+    """What every server of an aggregated API is told: whom to ask about callers, and where to listen."""
+    return (
+        *(f"--{name}-kubeconfig={kubeconfig}" for name in ("lister", "authentication", "authorization")),
+        f"--secure-port={port}",
+        f"--bind-address={LOOPBACK}",
+        f"--cert-dir={certificates}",
+    )

@@ -33,7 +33,7 @@ def keys(count):
 
 
 async def test_answers_come_back_by_pipeline():
-    own = OwnQueries(lambda promql: [Sample({}, float(promql))], time.monotonic)
+    own = OwnQueries(lambda promql: [Sample(float(promql))], time.monotonic)
     found = await own.answers({key: str(index) for index, key in enumerate(keys(3))})
     own.close()
     assert [found[key][0].value for key in keys(3)] == [0.0, 1.0, 2.0]
@@ -45,7 +45,7 @@ async def test_a_slow_query_holds_nobody_and_its_answer_is_used_in_the_next_tick
     def ask(promql):
         if promql == "slow":
             release.wait(20)
-        return [Sample({}, 1.0)]
+        return [Sample(1.0)]
 
     own = OwnQueries(ask, time.monotonic)
     slow, quick = keys(2)
@@ -53,12 +53,12 @@ async def test_a_slow_query_holds_nobody_and_its_answer_is_used_in_the_next_tick
     started = time.monotonic()
     first = await own.answers(wanted)
     assert time.monotonic() - started < 5
-    assert first[quick] == [Sample({}, 1.0)]
+    assert first[quick] == [Sample(1.0)]
     assert first[slow].kind is ProblemKind.TIMEOUT
     release.set()
     second = await own.answers(wanted)
     own.close()
-    assert second[slow] == [Sample({}, 1.0)]
+    assert second[slow] == [Sample(1.0)]
 
 
 async def test_a_pipeline_has_one_query_under_way_and_all_together_eight(monkeypatch):
@@ -105,14 +105,14 @@ async def test_an_old_answer_and_one_to_another_question_are_not_used(monkeypatc
 
     def ask(promql):
         gate.wait(20)
-        return [Sample({}, 1.0)]
+        return [Sample(1.0)]
 
     own = OwnQueries(ask, lambda: clock[0])
-    assert (await own.answers({KEY: "first"}))[KEY] == [Sample({}, 1.0)]
+    assert (await own.answers({KEY: "first"}))[KEY] == [Sample(1.0)]
     gate.clear()
     monkeypatch.setattr(own_queries, "PATIENCE_SECONDS", 0.1)
     clock[0] = 10.0
-    assert (await own.answers({KEY: "first"}))[KEY] == [Sample({}, 1.0)]  # of the tick before
+    assert (await own.answers({KEY: "first"}))[KEY] == [Sample(1.0)]  # of the tick before
     clock[0] = 21.0
     assert (await own.answers({KEY: "first"}))[KEY].kind is ProblemKind.TIMEOUT
     clock[0] = 10.0

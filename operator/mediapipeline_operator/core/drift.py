@@ -10,11 +10,12 @@ children cost bytes, not megabytes.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any
+
+import msgspec
 
 from mediapipeline_operator.core.quantity import canonical_quantity
 
@@ -94,7 +95,7 @@ def _project_list(value: Json, fields: Mapping[str, Any]) -> Iterator[Json]:
 @lru_cache(maxsize=4096)
 def _parsed(key: str) -> Json:
     """The same few keys are in thousands of objects. The result is only compared with."""
-    return json.loads(key)
+    return msgspec.json.decode(key)
 
 
 def _by_keys(items: list[Json], names: tuple[str, ...]) -> _ByKeys:
@@ -107,8 +108,12 @@ def _by_keys(items: list[Json], names: tuple[str, ...]) -> _ByKeys:
 
 
 def _digest(value: Json) -> str:
-    text = json.dumps(_normalised(value), sort_keys=True, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+    return hashlib.blake2b(_text(_normalised(value)), digest_size=12).hexdigest()
+
+
+def _text(value: Json) -> bytes:
+    """JSON with sorted keys."""
+    return msgspec.json.encode(value, order="deterministic")
 
 
 def _normalised(value: Json, name: str = "", *, quantities: bool = False) -> Json:
@@ -149,4 +154,4 @@ def _ordered(items: list[Json]) -> list[Json]:
     names = [item.get("name") for item in items]
     if all(isinstance(name, str) for name in names) and len(set(names)) == len(names):
         return sorted(items, key=itemgetter("name"))
-    return sorted(items, key=lambda item: json.dumps(item, sort_keys=True))
+    return sorted(items, key=_text)

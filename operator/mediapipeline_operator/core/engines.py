@@ -33,10 +33,13 @@ def delegation(snapshot: Snapshot, workload: WorkloadFacts | None) -> Delegation
     engine, kind = spec.autoscaling.engine, autoscaler_kind(spec.autoscaling.engine)
     if workload is None:
         return Delegation(spec, withheld=kind)
+    hands = hands_off(snapshot)
+    if engine is Engine.OPERATOR:
+        return Delegation(_advising(spec), withheld=kind) if hands else Delegation(spec)
     serving = _serving(snapshot, workload)
-    if hands_off(snapshot):
-        return Delegation(_advising(spec) if engine is Engine.OPERATOR else _keeping(spec, serving), withheld=kind)
-    if engine is Engine.OPERATOR or _is_settled(snapshot, kind):
+    if hands:
+        return Delegation(_keeping(spec, serving), withheld=kind)
+    if _is_settled(snapshot, kind):
         return Delegation(spec)
     ready = spec.replicas == serving
     hand_over = None if ready or kind in snapshot.unavailable else serving

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from mediapipeline_operator.api.pipeline import MediaPipeline
 from mediapipeline_operator.api.reasons import EventReason
@@ -19,8 +19,7 @@ from mediapipeline_operator.core.scaling.state import ScalingState
 Manifest = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class ChildRef:
+class ChildRef(NamedTuple):
     """A child's kind and name; its namespace is the pipeline's."""
 
     kind: str

@@ -171,4 +171,8 @@ def _with_revisions(pods: tuple[PodState, ...], deployment: DeploymentState) -> 
     settled = deployment.current <= deployment.updated
     newest = max(pods, key=lambda pod: pod.facts.created, default=None)
     current = newest.template_hash if newest is not None and deployment.updated > 0 else None
-    return tuple(replace(pod.facts, revision_current=settled or pod.template_hash == current) for pod in pods)
+    return tuple(_with_revision(pod.facts, settled or pod.template_hash == current) for pod in pods)
+
+
+def _with_revision(facts: PodFacts, current: bool) -> PodFacts:  # noqa: FBT001  the field's own value
+    return facts if facts.revision_current is current else replace(facts, revision_current=current)

@@ -48,7 +48,8 @@ def plan(snapshot: Snapshot, settings: BuildSettings, *, tick_seconds: float) ->
     workload = _workload(snapshot)
     engine = delegation(snapshot, workload)
     outcome = _scaling(snapshot, engine.spec, workload, tick_seconds)
-    errors = invalid_fields(pipeline, snapshot.now)
+    known = snapshot.memory.expected  # only a valid spec has any
+    errors = invalid_fields(pipeline, snapshot.now, valid_generation=known.generation if known is not None else None)
     if errors:
         message = "; ".join(f"{error.field}: {error.message}" for error in errors)
         return _scale_only(Findings(invalid=message), outcome, engine.hand_over)

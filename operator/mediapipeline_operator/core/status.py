@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from mediapipeline_operator.api import labels
@@ -14,6 +15,7 @@ from mediapipeline_operator.core.health import conditions
 from mediapipeline_operator.core.model import DeploymentState, EventNote, Findings, Snapshot
 from mediapipeline_operator.core.resources import BuildSettings, autoscaler_kind, initial_replicas, resolved_image
 from mediapipeline_operator.core.scaling.outcome import Outcome
+from mediapipeline_operator.core.scaling.state import drain_json
 
 Json = dict[str, Any]
 MEASUREMENTS_EVERY_SECONDS = 60.0
@@ -30,22 +32,67 @@ _COMPOUND = (dict, list, tuple)
 _MEASURED_TIMES = frozenset({"observedTime", "nextEligible"})
 
 
+class Report:
+    """The status after a pass. Without an outcome, what scaling wrote before stays.
+
+    Most passes write none: for these only `significant` is made, and not the whole `body`.
+    """
+
+    def __init__(
+        self, snapshot: Snapshot, findings: Findings, outcome: Outcome | None, settings: BuildSettings
+    ) -> None:
+        self._snapshot = snapshot
+        self._findings = findings
+        self._outcome = outcome
+        self._settings = settings
+
+    @cached_property
+    def significant(self) -> Json:
+        """What `significant(self.body)` gives."""
+        scaling = _scaling_significance(self._snapshot.pipeline.status, self._outcome)
+        return {**self._plain, **scaling, "conditions": [_condition(item) for item in self.conditions]}
+
+    @cached_property
+    def body(self) -> Json:
+        """All of it."""
+        scaling = _scaling(self._snapshot.pipeline.status, self._outcome)
+        body: Json = _without_empty({**self._plain, **scaling, "conditions": self.conditions})
+        return body
+
+    @cached_property
+    def conditions(self) -> list[Json]:
+        snapshot = self._snapshot
+        current = (*conditions(snapshot, self._findings), *_scaling_conditions(snapshot, self._outcome))
+        old, generation = snapshot.pipeline.status.get("conditions") or (), snapshot.pipeline.generation
+        return merged(old, current, generation=generation, now=snapshot.now)
+
+    @cached_property
+    def _plain(self) -> Json:
+        snapshot, pipeline = self._snapshot, self._snapshot.pipeline
+        return {
+            "observedGeneration": pipeline.generation,
+            "selector": ",".join(f"{key}={value}" for key, value in labels.selector(pipeline.key.name).items()),
+            "image": resolved_image(pipeline.spec, self._settings),
+            **_replicas(snapshot.deployment),
+            "desiredReplicas": _desired_replicas(snapshot, self._outcome),
+            "endpoints": {"signalling": f"http://{pipeline.key.name}.{pipeline.key.namespace}.svc:{labels.HTTP_PORT}"},
+        }
+
+    def is_due(
+        self, old_significant: Json, seconds_since_write: float, measurements_every_seconds: float
+    ) -> bool:
+        """Whether to write it: at once for what people and a restarted operator rely on; for mere measurements only so
+        often. `old_significant`: of the status that is there.
+        """
+        if old_significant != self.significant:
+            return True
+        old = self._snapshot.pipeline.status
+        return seconds_since_write >= measurements_every_seconds and _without_times(old) != _without_times(self.body)
+
+
 def status(snapshot: Snapshot, findings: Findings, outcome: Outcome | None, settings: BuildSettings) -> Json:
-    """The whole status after a pass. Without an outcome, what scaling wrote before stays."""
-    pipeline, old = snapshot.pipeline, snapshot.pipeline.status
-    current = (*conditions(snapshot, findings), *_scaling_conditions(snapshot, outcome))
-    body: Json = {
-        "observedGeneration": pipeline.generation,
-        "selector": ",".join(f"{key}={value}" for key, value in labels.selector(pipeline.key.name).items()),
-        "image": resolved_image(pipeline.spec, settings),
-        **_replicas(snapshot.deployment),
-        "desiredReplicas": _desired_replicas(snapshot, outcome),
-        "endpoints": {"signalling": f"http://{pipeline.key.name}.{pipeline.key.namespace}.svc:{labels.HTTP_PORT}"},
-        **_scaling(old, outcome),
-        "conditions": merged(old.get("conditions") or (), current, generation=pipeline.generation, now=snapshot.now),
-    }
-    known: Json = _without_empty(body)
-    return known
+    """The whole status after a pass."""
+    return Report(snapshot, findings, outcome, settings).body
 
 
 def _without_empty(value: Any) -> Any:
@@ -69,7 +116,7 @@ def unreadable_status(old: Mapping[str, Any], generation: int, message: str, now
 
 
 def announcements(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[EventNote]:
-    """Events for what the pipeline's author has to mend, when it is new or has changed."""
+    """Events for what the pipeline's author has to mend, when it is new or has changed. Only conditions are read."""
     for kind in (ConditionType.STALLED, ConditionType.CONFLICTING_AUTOSCALER):
         before, now = _true_condition(old, kind), _true_condition(new, kind)
         if now and [now.get("reason"), now.get("message")] != [before.get("reason"), before.get("message")]:
@@ -83,7 +130,7 @@ def write_due(
     measurements_every_seconds: float = MEASUREMENTS_EVERY_SECONDS,
 ) -> bool:
     """At once for what people and a restarted operator rely on; for mere measurements only so often."""
-    if _significant(old) != _significant(new):
+    if significant(old) != significant(new):
         return True
     return seconds_since_write >= measurements_every_seconds and _without_times(old) != _without_times(new)
 
@@ -143,16 +190,45 @@ def _true_condition(body: Mapping[str, Any], kind: ConditionType) -> Mapping[str
     return next((item for item in conditions if item["type"] == kind and item["status"] == "True"), {})
 
 
-def _significant(body: Mapping[str, Any]) -> Json:
-    scaling = body.get("autoscaling") or {}
-    decision = scaling.get("decision") or {}
-    plain = ("observedGeneration", "selector", "image", "replicas", "readyReplicas", "updatedReplicas")
+_PLAIN = (
+    "observedGeneration", "selector", "image", "replicas", "readyReplicas", "updatedReplicas", "desiredReplicas",
+    "endpoints",
+)  # fmt: skip
+
+
+def significant(body: Mapping[str, Any]) -> Json:
+    """The part of a status whose change is written at once."""
     return {
-        **{name: body.get(name) for name in (*plain, "desiredReplicas", "endpoints")},
-        **{name: scaling.get(name) for name in ("summary", "dataState", "timers", "ineffectiveScaleUps", "notices")},
+        **{name: body.get(name) for name in _PLAIN},
+        **_written_significance(body.get("autoscaling") or {}),
+        "conditions": [_condition(item) for item in body.get("conditions") or ()],
+    }
+
+
+def _written_significance(scaling: Mapping[str, Any]) -> Json:
+    """Of status.autoscaling as it is, or would be, written."""
+    decision = scaling.get("decision") or {}
+    return {
+        **{name: scaling.get(name) for name in ("summary", "dataState", "ineffectiveScaleUps")},
+        **{name: scaling.get(name) or None for name in ("timers", "notices")},
         "decision": [decision.get(name) for name in ("action", "from", "to", "reason")],
         "drains": [_drain(drain) for drain in scaling.get("drains") or ()],
-        "conditions": [_condition(item) for item in body.get("conditions") or ()],
+    }
+
+
+def _scaling_significance(old: Mapping[str, Any], outcome: Outcome | None) -> Json:
+    """The same of an outcome, without its words."""
+    if outcome is None:
+        return _written_significance(old.get("autoscaling") or {})
+    state, entry = outcome.state, outcome.decision
+    return {
+        "summary": outcome.summary,
+        "dataState": outcome.data_state.value,
+        "ineffectiveScaleUps": state.ineffective_ups,
+        "timers": state.timers() or None,
+        "notices": list(state.notices) or None,
+        "decision": [entry.action.value, entry.from_replicas, entry.to_replicas, entry.reason.value],
+        "drains": [_drain(drain_json(drain)) for drain in state.drains],
     }
 
 

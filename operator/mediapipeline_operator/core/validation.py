@@ -79,9 +79,17 @@ def invalid_stages(spec: MediaPipelineSpec, effects: Mapping[str, Schema] | None
     )
 
 
-def invalid_fields(pipeline: MediaPipeline, now: datetime) -> tuple[FieldError, ...]:
-    """Everything of the spec that the schema lets pass and that cannot be carried out, in the order of the spec."""
-    return (*invalid_stages(pipeline.spec), *_query(pipeline), *_schedules(pipeline.spec, now))
+def invalid_fields(
+    pipeline: MediaPipeline, now: datetime, *, valid_generation: int | None = None
+) -> tuple[FieldError, ...]:
+    """Everything of the spec that the schema lets pass and that cannot be carried out, in the order of the spec.
+
+    `valid_generation`: one that was found valid before; only what depends on `now` is looked at again.
+    """
+    timed = tuple(_schedules(pipeline.spec, now))
+    if pipeline.generation == valid_generation:
+        return timed
+    return (*invalid_stages(pipeline.spec), *_query(pipeline), *timed)
 
 
 def _query(pipeline: MediaPipeline) -> Iterator[FieldError]:

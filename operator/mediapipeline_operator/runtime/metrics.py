@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily
@@ -20,11 +20,13 @@ class PipelineGauges(Collector):
     """Gauges of pipelines, replaced as a whole after each pass: a pipeline that is gone leaves no stale series."""
 
     def __init__(self) -> None:
-        self._samples: dict[Key, tuple[Sample, ...]] = {}
+        self._samples: dict[Key, Callable[[], Iterable[Sample]]] = {}
 
-    def replace(self, key: Key, samples: Iterable[Sample]) -> None:
-        """The pipeline's samples: metric name, labels, value."""
-        self._samples[key] = tuple(samples)
+    def replace(self, key: Key, samples: Callable[[], Iterable[Sample]]) -> None:
+        """What gives the pipeline's samples (metric name, labels, value) when somebody asks for the metrics: there are
+        more passes than scrapes.
+        """
+        self._samples[key] = samples
 
     def forget(self, key: Key) -> None:
         self._samples.pop(key, None)
@@ -36,7 +38,7 @@ class PipelineGauges(Collector):
         """One family a name; pipelines have the same label names for the same metric."""
         families: dict[str, GaugeMetricFamily] = {}
         for key, samples in tuple(self._samples.items()):
-            for name, own_labels, value in samples:
+            for name, own_labels, value in samples():
                 labels = {"namespace": key.namespace, "pipeline": key.name, **own_labels}
                 family = families.setdefault(
                     name, GaugeMetricFamily(name, "Scaling of a MediaPipeline.", labels=tuple(labels))

@@ -103,6 +103,8 @@ class Observer:
                 self._foreign[pipeline.key, ref] = (until, child)
 
     def _in_the_way(self, key: Key) -> dict[ChildRef, ChildState]:
+        if not self._foreign:
+            return {}
         now = self._clock.monotonic()
         self._foreign = {at: entry for at, entry in self._foreign.items() if entry[0] > now}
         return {ref: child for (owner, ref), (_, child) in self._foreign.items() if owner == key}

@@ -42,6 +42,7 @@ class WorkQueue:
         self._workers = workers
         self._clock = clock
         self._metrics = metrics
+        self._succeeded = metrics.reconciles.labels("ok")
         self._due: dict[Key, float] = {}  # when each waiting key is due; the heap may hold older entries
         self._heap: list[tuple[float, Key]] = []
         # Bounded by the number of keys: each is in it once, or twice when its turn was advanced.
@@ -177,7 +178,7 @@ class WorkQueue:
         else:
             self._backoffs.pop(key, None)
             self._not_before.pop(key, None)
-            self._metrics.reconciles.labels("ok").inc()
+            self._succeeded.inc()
             if requeue_after is not None:
                 self._again[key] = min(self._again.get(key, float("inf")), self._clock.monotonic() + requeue_after)
 

@@ -5,6 +5,7 @@ The queue calls it for one key at a time; nothing here depends on why.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,7 +21,7 @@ from mediapipeline_operator.core.rollouts import template_rolls_out
 from mediapipeline_operator.core.scaling.model import Signals
 from mediapipeline_operator.core.scaling.outcome import Outcome
 from mediapipeline_operator.core.scaling.state import ScalingState
-from mediapipeline_operator.core.status import announcements, status, unreadable_status, write_due
+from mediapipeline_operator.core.status import Report, announcements, significant, unreadable_status, write_due
 from mediapipeline_operator.runtime.executor import Done, Executor
 from mediapipeline_operator.runtime.metrics import Metrics
 from mediapipeline_operator.runtime.observer import Observer
@@ -62,6 +63,13 @@ class _Remembered:
     uid: str
     memory: Memory
     status_written: float  # monotonic
+    _significant: tuple[Mapping[str, Any], dict[str, Any]] | None = None
+
+    def significant(self, old: Mapping[str, Any]) -> dict[str, Any]:
+        """significant(old), made once for each status that is read."""
+        if self._significant is None or self._significant[0] is not old:
+            self._significant = (old, significant(old))
+        return self._significant[1]
 
 
 class Reconciler:
@@ -70,6 +78,7 @@ class Reconciler:
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
         self._remembered: dict[Key, _Remembered] = {}
+        self._published = -1  # as first_passes
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass.
@@ -83,7 +92,9 @@ class Reconciler:
         except ClusterError as error:
             raise PassIncompleteError(str(error), getattr(error, "retry_after_seconds", None)) from error
         finally:
-            self._tools.metrics.first_passes.set(len(self._remembered))
+            if len(self._remembered) != self._published:
+                self._published = len(self._remembered)
+                self._tools.metrics.first_passes.set(self._published)
             self._tools.decided(key)
 
     async def _reconcile(self, key: Key) -> float | None:
@@ -145,12 +156,13 @@ class Reconciler:
         if outcome is not None:
             self._explain(pipeline.key, outcome)
         after = self._after_writes(snapshot, wanted, remembered.memory)
-        findings = replace(wanted.findings, failed=done.failed)
+        findings = replace(wanted.findings, failed=done.failed) if done.failed else wanted.findings
         tools.rollouts.note(pipeline.key, rolling=template_rolls_out(after), waiting=findings.queued)
-        body = status(after, findings, outcome, tools.build)
-        for note in (*wanted.notes(done.scaled, done.failed), *announcements(pipeline.status, body)):
+        report = Report(after, findings, outcome, tools.build)
+        said = announcements(pipeline.status, {"conditions": report.conditions})
+        for note in (*wanted.notes(done.scaled, done.failed), *said):
             self._announce(pipeline.key, pipeline.uid, note)
-        await self._write_status(pipeline, body, remembered)
+        await self._write_status(pipeline, report, remembered)
 
     def _after_writes(self, snapshot: Snapshot, wanted: Plan, memory: Memory) -> Snapshot:
         """What the caches know now: a plan without writes has not taught them anything."""
@@ -159,12 +171,13 @@ class Reconciler:
         refreshed = self._tools.observer.snapshot(snapshot.pipeline, memory, snapshot.signals)
         return replace(refreshed, children={**snapshot.children, **refreshed.children}, now=snapshot.now)
 
-    async def _write_status(self, pipeline: MediaPipeline, body: Mapping[str, Any], remembered: _Remembered) -> None:
+    async def _write_status(self, pipeline: MediaPipeline, report: Report, remembered: _Remembered) -> None:
         now = self._tools.clock.monotonic()
         since_write = now - remembered.status_written
-        if not write_due(pipeline.status, body, since_write, self._tools.measurements_every_seconds):
+        old = remembered.significant(pipeline.status)
+        if not report.is_due(old, since_write, self._tools.measurements_every_seconds):
             return
-        await self._put_status(pipeline, body)
+        await self._put_status(pipeline, report.body)
         remembered.status_written = now
 
     async def _put_status(self, about: MediaPipeline | Unreadable, body: Mapping[str, Any]) -> None:
@@ -192,9 +205,10 @@ class Reconciler:
         await self._put_status(unreadable, body)
 
     def _explain(self, key: Key, outcome: Outcome) -> None:
-        write = log.info if outcome.log_due else log.debug
-        write("scaling_decision", pipeline=str(key), text=f"{key.name}: {outcome.text}", **outcome.log)
-        self._tools.metrics.gauges.replace(key, outcome.metrics)
+        self._tools.metrics.gauges.replace(key, lambda: outcome.metrics)
+        if outcome.log_due or log.is_enabled_for(logging.DEBUG):
+            write = log.info if outcome.log_due else log.debug
+            write("scaling_decision", pipeline=str(key), text=f"{key.name}: {outcome.text}", **outcome.log)
         if outcome.log_due:
             decision = outcome.decision
             self._tools.metrics.decisions.labels(decision.action.value, decision.reason.value).inc()

@@ -31,9 +31,10 @@ class RolloutTurns:
 
     def note(self, key: Key, *, rolling: bool, waiting: bool) -> None:
         """What the pipeline's pass has found."""
-        (self._rolling.add if rolling else self._rolling.discard)(key)
-        (self._waiting.add if waiting else self._waiting.discard)(key)
-        self._publish()
+        if (key in self._rolling, key in self._waiting) != (rolling, waiting):
+            (self._rolling.add if rolling else self._rolling.discard)(key)
+            (self._waiting.add if waiting else self._waiting.discard)(key)
+            self._publish()
 
     def forget(self, key: Key) -> None:
         """Drops a pipeline that is gone."""

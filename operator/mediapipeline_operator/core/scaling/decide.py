@@ -10,7 +10,6 @@ from mediapipeline_operator.core.scaling import (
     conditions,
     drain,
     explain,
-    exposition,
     manual,
     notices,
     schedules,
@@ -64,23 +63,17 @@ def _outcome(reading: Reading, choice: Choice) -> Outcome:
     record = explain.decision(reading, choice, entry)
     standing = notices.standing(reading, choice, text)
     state = aftermath.state_after(reading, choice, entry, tuple(sorted(standing)))
-    rows = explain.signals(reading, choice)
     return Outcome(
+        reading=reading,
+        choice=choice,
         decision=record,
         state=state,
         actions=_actions(reading, choice),
-        data_state=reading.data_state,
-        desired_replicas=choice.to,
-        autoscaling_status=explain.autoscaling_status(reading, choice, record, state),
-        latency_status=explain.latency_status(reading),
-        sessions_status=explain.sessions_status(reading),
         conditions=conditions.conditions(reading, choice, text),
         events=notices.events(reading, choice, standing, text),
-        log=explain.log_fields(reading, record),
         text=text,
         log_due=_log_due(situation, state, record),
         wants_admin=drain.to_ask(situation.workload.pods),
-        metrics=exposition.gauges(reading, choice, rows),
     )
 
 

@@ -24,13 +24,15 @@ MESSAGE_LENGTH = 256
 
 def stamp(now: datetime) -> datetime:
     """`now` rounded up to whole seconds, in UTC."""
+    if now.tzinfo is UTC and not now.microsecond:
+        return now
     whole = now.astimezone(UTC).replace(microsecond=0)
     return whole if whole == now else whole + timedelta(seconds=1)
 
 
 def rfc3339(time: datetime) -> str:
     """The form of times in Kubernetes objects."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return time.astimezone(UTC).isoformat()[:19] + "Z"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +104,11 @@ class ScalingState:
         decision = entry_json(self.current) if self.current else {}
         return _without_none(
             dataState=self.data_state.value if self.data_state else None,
-            timers=self._timers(),
+            timers=self.timers(),
             learnedCapacity=self.learned_capacity,
             ineffectiveScaleUps=self.ineffective_ups,
             feedback=None if self.feedback is None else _feedback_json(self.feedback),
-            drains=[_drain_json(drain) for drain in self.drains],
+            drains=[drain_json(drain) for drain in self.drains],
             decision=decision | {"blockedBy": [word.value for word in self.blocked_by]} if decision else None,
             history=[entry_json(entry) for entry in reversed(self.history)],
             engine=self.engine.value if self.engine else None,
@@ -114,7 +116,8 @@ class ScalingState:
             notices=list(self.notices),
         )
 
-    def _timers(self) -> dict[str, str]:
+    def timers(self) -> dict[str, str]:
+        """Those that run, by their names in status."""
         times = {
             "breachSince": self.breach_since,
             "healthySince": self.healthy_since,
@@ -177,7 +180,8 @@ def _drain(value: Mapping[str, Any]) -> DrainRecord | None:
     )
 
 
-def _drain_json(drain: DrainRecord) -> dict[str, Any]:
+def drain_json(drain: DrainRecord) -> dict[str, Any]:
+    """One drain as in status.autoscaling.drains."""
     return _without_none(
         pod=drain.pod,
         uid=drain.uid,

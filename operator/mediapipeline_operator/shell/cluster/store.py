@@ -46,8 +46,8 @@ class Store(Generic[T]):
 
     def of_pipeline(self, namespace: str, pipeline: str) -> tuple[T, ...]:
         """All objects that carry the pipeline's label."""
-        names = self._by_pipeline.get((namespace, pipeline), ())
-        return tuple(self._items[namespace, name] for name in sorted(names))
+        names = self._by_pipeline.get((namespace, pipeline))
+        return tuple([self._items[namespace, name] for name in sorted(names)]) if names else ()
 
     def put(self, name: str, item: T) -> set[PipelineName]:
         """Keeps `item` unless something newer is known. Returns the pipelines that it touches."""

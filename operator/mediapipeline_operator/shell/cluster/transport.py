@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
+import msgspec
 
 from mediapipeline_operator.shell.cluster.credentials import Credentials
 from mediapipeline_operator.shell.cluster.errors import UnauthorizedError, UnreachableError, api_error
@@ -51,7 +51,7 @@ class Transport:
     ) -> dict[str, Any]:
         """One request, its JSON answer. Raises ApiError by status, UnreachableError when no answer came in time."""
         timeout = aiohttp.ClientTimeout(total=timeout_seconds or self.request_timeout_seconds)
-        data = None if body is None else json.dumps(body).encode()
+        data = None if body is None else msgspec.json.encode(body)
         headers = self._headers({} if data is None else {"Content-Type": content_type})
         try:
             async with self._open().request(
@@ -109,26 +109,27 @@ class Transport:
 
 async def _answer(response: aiohttp.ClientResponse) -> dict[str, Any]:
     """Raises UnreachableError for what is no answer of an API server, but of something in between."""
-    text = (await response.read()).decode(errors="replace")
-    body = _json_object(text)
+    data = await response.read()
+    body = _json_object(data)
     if response.status >= 400:
-        raise api_error(response.status, body or {"message": text[:500]}, _retry_after(response))
+        said = body or {"message": data[:500].decode(errors="replace")}
+        raise api_error(response.status, said, _retry_after(response))
     if "kind" not in body:
         raise UnreachableError(f"{response.method} {response.url.path}: status {response.status} without an object")
     return body
 
 
-def _json_object(text: str) -> dict[str, Any]:
+def _json_object(data: bytes) -> dict[str, Any]:
     try:
-        body = json.loads(text)
-    except ValueError:
+        body = msgspec.json.decode(data)
+    except msgspec.DecodeError:
         return {}
     return body if isinstance(body, dict) else {}
 
 
 def _event(line: bytes) -> dict[str, Any]:
     """One line of a watch. Raises ValueError for anything else."""
-    event = json.loads(line)
+    event = msgspec.json.decode(line)
     if not isinstance(event, dict) or not isinstance(event.get("object"), dict) or "type" not in event:
         raise ValueError("the line is no event")
     return event

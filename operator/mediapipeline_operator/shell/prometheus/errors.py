@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import requests
 import urllib3
 
@@ -59,7 +60,7 @@ def to_problem(error: Exception, url: str) -> Problem:
     """The problem that a failed query is reported as. Every message says which server it is about."""
     if isinstance(error, PrometheusError):
         return Problem(error.kind, f"Prometheus at {url}: {error}")
-    if isinstance(error, requests.JSONDecodeError):  # an OSError too, by way of requests' own base class
+    if isinstance(error, msgspec.DecodeError) and not isinstance(error, msgspec.ValidationError):
         return Problem(ProblemKind.QUERY_ERROR, f"Prometheus at {url} answered with something that is not JSON")
     if isinstance(error, requests.Timeout) or _is_read_timeout(error):
         return Problem(ProblemKind.TIMEOUT, f"Prometheus at {url} did not answer in time")

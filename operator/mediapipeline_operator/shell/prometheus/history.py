@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from mediapipeline_operator.api.pipeline import Key
+from mediapipeline_operator.shell.prometheus.answers import plain
 from mediapipeline_operator.shell.prometheus.errors import QueryRefusedError
 from mediapipeline_operator.shell.prometheus.reader import ReaderSettings, connect
 
@@ -47,7 +48,7 @@ def read_history(settings: ReaderSettings, key: Key, end: datetime, seconds: int
     start = end - timedelta(seconds=seconds)
     try:
         found = [
-            to_points(client.custom_query_range(query, start, end, str(step)), start.timestamp())
+            to_points(plain(client.custom_query_range(query, start, end, str(step))), start.timestamp())
             for query in queries(key, 4 * step)
         ]
     finally:

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
 
 from prometheus_api_client import PrometheusConnect
 from urllib3.util.retry import Retry
@@ -18,9 +17,10 @@ from mediapipeline_operator.api.spec import MediaPipelineSpec
 from mediapipeline_operator.core.promql import query_errors
 from mediapipeline_operator.core.scaling import Problem, ProblemKind, Signals
 from mediapipeline_operator.core.scaling.queries import Query, batch
-from mediapipeline_operator.core.scaling.signals import Answer, Sample, interpret, with_own_query
+from mediapipeline_operator.core.scaling.signals import Answer, interpret, with_own_query
+from mediapipeline_operator.shell.prometheus.answers import to_samples
 from mediapipeline_operator.shell.prometheus.breaker import Breaker, Gate
-from mediapipeline_operator.shell.prometheus.errors import QueryRefusedError, is_transport, to_problem
+from mediapipeline_operator.shell.prometheus.errors import is_transport, to_problem
 from mediapipeline_operator.shell.prometheus.own_queries import OwnQueries
 from mediapipeline_operator.shell.prometheus.session import BoundedSession
 
@@ -169,20 +169,3 @@ def connect(settings: ReaderSettings) -> PrometheusConnect:
         retry=Retry(total=0, read=False),  # the next tick is the retry
         timeout=settings.timeout_seconds,
     )
-
-
-def to_samples(result: Any) -> list[Sample]:
-    """The JSON of an instant vector. Raises QueryRefusedError for anything else; NaN and Inf are judged later."""
-    if not isinstance(result, list):
-        raise QueryRefusedError("the answer is no instant vector")
-    try:
-        return [Sample(_labels(item["metric"]), float(item["value"][1])) for item in result]
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise QueryRefusedError(f"the answer is no instant vector: {type(error).__name__}") from error
-
-
-def _labels(metric: Any) -> dict[str, str]:
-    """As they are: copies of all of a tick would take tens of megabytes."""
-    if not isinstance(metric, dict):
-        raise TypeError("labels are no object")
-    return metric

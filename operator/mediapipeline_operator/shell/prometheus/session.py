@@ -8,6 +8,7 @@ from typing import Any
 
 import requests
 
+from mediapipeline_operator.shell.prometheus.answers import Envelope
 from mediapipeline_operator.shell.prometheus.errors import TooLargeError, TooSlowError, from_response
 
 CHUNK_BYTES = 64 * 1024
@@ -36,8 +37,7 @@ class BoundedSession(requests.Session):
             response.close()
         if response.status_code != requests.codes.ok:
             raise from_response(response.status_code, body)
-        response._content = body  # noqa: SLF001  requests offers no other way to hand over a body that was read in parts
-        return response
+        return Envelope.of(response, body)
 
     def _authorization(self) -> dict[str, str]:
         """Read for each request: a service account's token is replaced every hour. Raises OSError if it is gone."""

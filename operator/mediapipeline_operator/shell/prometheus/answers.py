@@ -1,0 +1,73 @@
+"""Answers of Prometheus from bytes to samples, without the JSON objects in between.
+
+The batch of 5,000 pipelines is 27 MB of JSON. Decoded to dictionaries and from these to samples it took four times the
+CPU time, and the memory of all of them at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import requests
+
+from mediapipeline_operator.core.scaling.signals import Sample
+from mediapipeline_operator.shell.prometheus.errors import QueryRefusedError
+
+
+class _Labels(msgspec.Struct, gc=False, rename={"name": "__name__"}):
+    namespace: str = ""
+    pipeline: str = ""
+    pod: str = ""
+    le: str = ""
+    name: str = ""
+
+
+class _Element(msgspec.Struct, gc=False):
+    metric: _Labels
+    value: tuple[float, str]  # seconds, number
+
+
+class _Data(msgspec.Struct):
+    result: msgspec.Raw
+
+
+class _Body(msgspec.Struct):
+    data: _Data
+
+
+_BODIES = msgspec.json.Decoder(_Body)
+_VECTORS = msgspec.json.Decoder(list[_Element])
+
+
+class Envelope(requests.Response):
+    """A response whose `json()` leaves the result as bytes, for `to_samples` or `plain`."""
+
+    @classmethod
+    def of(cls, response: requests.Response, body: bytes) -> Envelope:
+        """The response with a body that was read in parts, for which requests has no other way."""
+        envelope = cls()
+        envelope.__dict__.update(response.__dict__, _content=body, _content_consumed=True)
+        return envelope
+
+    def json(self, **_: Any) -> dict[str, dict[str, msgspec.Raw]]:
+        """The client library takes `["data"]["result"]` of it. Raises msgspec.DecodeError."""
+        return {"data": {"result": _BODIES.decode(self.content).data.result}}
+
+
+def to_samples(result: msgspec.Raw) -> list[Sample]:
+    """The JSON of an instant vector. Raises QueryRefusedError for anything else; NaN and Inf are judged later."""
+    try:
+        elements = _VECTORS.decode(result)
+        return [
+            Sample(float(element.value[1]), of.namespace, of.pipeline, of.pod, of.le, of.name)
+            for element in elements
+            for of in (element.metric,)
+        ]
+    except ValueError as error:
+        raise QueryRefusedError(f"the answer is no instant vector: {error}") from error
+
+
+def plain(result: msgspec.Raw) -> Any:
+    """The JSON of any result."""
+    return msgspec.json.decode(result)

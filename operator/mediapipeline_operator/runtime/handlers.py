@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
 import kopf
 import structlog
 
 from mediapipeline_operator.api import labels
+from mediapipeline_operator.runtime.kopf_session import session
 from mediapipeline_operator.shell.backoff import Backoff, jittered
 from mediapipeline_operator.shell.clock import Clock
 from mediapipeline_operator.shell.cluster.credentials import Credentials
@@ -24,6 +25,7 @@ from mediapipeline_operator.shell.cluster.credentials import Credentials
 OnEvent = Callable[[str | None, dict[str, Any]], None]  # kind of event (None: listed), the resource
 _STOP_SECONDS = 10.0
 _HEALTHY_SECONDS = 60.0
+_LOGIN_SECONDS = 1.0
 _FEW_BACKOFFS = (0.5, 1.0)
 
 log = structlog.get_logger(__name__)
@@ -40,13 +42,22 @@ class _EndlessBackoffs:
 
 
 class PipelineWatch:
-    """Runs kopf. `on_event` is called in the loop that called `run`."""
+    """Runs kopf. `on_event` and `listed` are called in the loop that called `run`."""
 
-    def __init__(self, credentials: Credentials, namespaces: Sequence[str], on_event: OnEvent, clock: Clock) -> None:
+    def __init__(
+        self,
+        credentials: Credentials,
+        namespaces: Sequence[str],
+        on_event: OnEvent,
+        listed: Callable[[str | None], Coroutine[Any, Any, str]],
+        clock: Clock,
+    ) -> None:
         self._credentials = credentials
         self._namespaces = tuple(namespaces)
         self._on_event = on_event
+        self._listed = listed
         self._clock = clock
+        self._login_after = 0.0
 
     async def run(self) -> None:
         """Until cancelled; then kopf is stopped before this returns."""
@@ -104,9 +115,16 @@ class PipelineWatch:
     def _registry(self, loop: asyncio.AbstractEventLoop) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
 
+        async def listed(namespace: str | None) -> str:
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._listed(namespace), loop))
+
         @kopf.on.login(registry=registry)
-        def login(**_: Any) -> kopf.ConnectionInfo:
-            return _connection(self._credentials)
+        async def login(**_: Any) -> kopf.AiohttpSession:
+            """A refused token makes kopf ask again, and so the rotated one is read; not in a hurry."""
+            await self._not_too_often()
+            return kopf.AiohttpSession(
+                server=self._credentials.server, aiohttp_session=session(self._credentials, listed)
+            )
 
         @kopf.on.event(labels.GROUP, labels.VERSION, labels.PLURAL, registry=registry)
         async def seen(event: kopf.RawEvent, **_: Any) -> None:
@@ -114,24 +132,15 @@ class PipelineWatch:
 
         return registry
 
+    async def _not_too_often(self) -> None:
+        wait = self._login_after - self._clock.monotonic()
+        self._login_after = self._clock.monotonic() + max(0.0, wait) + _LOGIN_SECONDS
+        await asyncio.sleep(max(0.0, wait))
+
 
 def _task_failed(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """A task of kopf's that failed after kopf had ended: one line, no trace."""
     log.info("watch_task_failed", kind=labels.KIND, error=repr(context.get("exception") or context.get("message")))
-
-
-def _connection(credentials: Credentials) -> kopf.ConnectionInfo:
-    """The same identity as our own requests; a refused token makes kopf ask again and so read the rotated one."""
-    scheme, _, token = (credentials.authorization() or "").partition(" ")
-    return kopf.ConnectionInfo(
-        server=credentials.server,
-        ca_path=credentials.ca_file,
-        insecure=credentials.insecure,
-        scheme=scheme.capitalize() or None,
-        token=token or None,
-        certificate_path=credentials.certificate_file,
-        private_key_path=credentials.key_file,
-    )
 
 
 def _settings(*, everywhere: bool) -> kopf.OperatorSettings:
@@ -147,7 +156,7 @@ def _settings(*, everywhere: bool) -> kopf.OperatorSettings:
     settings.watching.client_timeout = 310
     settings.watching.inactivity_timeout = 90
     settings.watching.reconnect_backoff = 1.0
-    settings.watching.chunk_size = 500
+    settings.watching.chunk_size = 1  # of a list that is not read: see kopf_session
     # Each resource that was seen keeps a task for so long; the handler only hands over, so it is never busy.
     settings.queueing.idle_timeout = 0.5
     settings.queueing.exit_timeout = 0.5

@@ -59,10 +59,6 @@ class Progress:
     since_tick_seconds: float | None
 
 
-_FIRST_PASSES_SECONDS = 15.0  # the longest that the watch waits for the first passes
-_MANY = 200  # passes that wait; fewer are done in a moment
-
-
 class Term:
     """One term of leadership."""
 
@@ -76,27 +72,19 @@ class Term:
         self._scaler = Scaler(outside.reader, self._pipelines, self._routine, settings.tick_seconds, clock, metrics)
         namespaces = settings.watched_namespaces
         self._relisting = Relisting(outside.transport, namespaces, self._pipelines, self.seen, settings.resync_seconds)
-        self._watch = PipelineWatch(outside.credentials, namespaces, self.seen, clock)
+        self._watch = PipelineWatch(outside.credentials, namespaces, self.seen, self._relisting.listed, clock)
 
     async def run(self) -> None:
         """Until cancelled. Passes start when the caches of the children are full."""
         while not self._outside.cache.synced:  # noqa: ASYNC110  a few looks at start; the informers have no one event for it
             await asyncio.sleep(0.05)
         self._rollouts.begin(Key(*name) for name in self._outside.cache.rolling_out())
-        # kopf takes its time for thousands of resources: without this, the first ticks measured a growing part of them.
         await self._relisting.now()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._watch_after_the_first_passes(), name="watch")
+            group.create_task(self._watch.run(), name="watch")
             group.create_task(self._relisting.run(), name="relisting")
             group.create_task(self._queue.run(), name="queue")
             group.create_task(self._scaler.run(), name="scaler")
-
-    async def _watch_after_the_first_passes(self) -> None:
-        """kopf handles each resource once more, at the cost of all first passes: these go first, for a limited time."""
-        until = self._outside.clock.monotonic() + _FIRST_PASSES_SECONDS
-        while self._queue.waiting > _MANY and self._outside.clock.monotonic() < until:  # noqa: ASYNC110  no event for a number
-            await asyncio.sleep(0.1)
-        await self._watch.run()
 
     def seen(self, kind: str | None, body: dict[str, Any]) -> None:
         """A watch event of a MediaPipeline: into the books, its key into the queue unless it tells nothing new.

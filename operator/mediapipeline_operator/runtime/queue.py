@@ -92,11 +92,6 @@ class WorkQueue:
         """Keys that are due and wait for a worker."""
         return len(self._queued)
 
-    @property
-    def waiting(self) -> int:
-        """Keys that wait for a worker or for their time."""
-        return len(self._queued) + len(self._due)
-
     def stuck_seconds(self) -> float:
         """For how long the longest pass has been running, or a due key has been waiting."""
         now = self._clock.monotonic()

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from mediapipeline_operator.runtime.pipelines import Pipelines
-from mediapipeline_operator.shell.backoff import jittered
+from mediapipeline_operator.shell.backoff import Backoff, jittered
 from mediapipeline_operator.shell.cluster.errors import ClusterError
 from mediapipeline_operator.shell.cluster.kinds import PIPELINE
 from mediapipeline_operator.shell.cluster.reader import pages
@@ -22,8 +22,8 @@ log = structlog.get_logger(__name__)
 
 
 class Relisting:
-    """Tells `seen` of each resource as the watch would, and of those that are gone as DELETED: kopf tells no deletion
-    that fell into the gap of an expired watch.
+    """Tells `seen` of each resource as the watch would, and of those that are gone as DELETED. A watch begins where one
+    of these lists has ended, so nothing falls into a gap between the two.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class Relisting:
         self._pipelines = pipelines
         self._seen = seen
         self._seconds = seconds
+        self._listed: dict[str | None, str] = {}  # versions of complete lists that no watch has begun at yet
 
     async def run(self) -> None:
         """Until cancelled. The first time soon: for what was deleted between a first list and that of the watch."""
@@ -55,6 +56,19 @@ class Relisting:
             except ClusterError as error:
                 log.warning("relist_failed", kind=PIPELINE.name, error=str(error))
 
+    async def listed(self, scope: str | None) -> str:
+        """The version of a complete list, for a watch to begin at: of the last one, or of a new one when a watch has
+        begun there before (it may have become too old for that). Tries until it succeeds.
+        """
+        backoff = Backoff(first_seconds=0.5)
+        while scope not in self._listed:
+            try:
+                await self._relist(scope)
+            except ClusterError as error:
+                log.warning("relist_failed", kind=PIPELINE.name, error=str(error))
+                await asyncio.sleep(backoff.next_seconds())
+        return self._listed.pop(scope)
+
     async def _relist(self, scope: str | None) -> None:
         there: set[str] = set()
         listed_at = ""
@@ -66,3 +80,4 @@ class Relisting:
             if known.uid not in there and scope in (None, known.key.namespace):
                 meta = {"namespace": known.key.namespace, "name": known.key.name, "uid": known.uid}
                 self._seen("DELETED", {"metadata": meta})
+        self._listed[scope] = listed_at

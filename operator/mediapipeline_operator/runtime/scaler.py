@@ -6,7 +6,9 @@ The pass itself decides and acts.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -18,6 +20,7 @@ from mediapipeline_operator.runtime.metrics import Metrics
 from mediapipeline_operator.runtime.pipelines import Pipelines
 from mediapipeline_operator.shell.clock import Clock
 
+_OPEN_TICKS = 12  # one with a pipeline that the API server has put off for longer is counted with what it has taken
 _GATHER_SECONDS = 0.3  # new pipelines come in bunches: one early batch for all of them
 
 log = structlog.get_logger(__name__)
@@ -27,6 +30,12 @@ class SignalReader(Protocol):
     """shell.prometheus, or a stand-in. Never raises; what went wrong is in the Signals."""
 
     async def read(self, pipelines: Sequence[tuple[Key, MediaPipelineSpec]]) -> Mapping[Key, Signals]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenTick:
+    started: float  # monotonic
+    undecided: set[Key]
 
 
 class Scaler:
@@ -48,7 +57,7 @@ class Scaler:
         self._clock = clock
         self._metrics = metrics
         self._signals: Mapping[Key, Signals] = {}
-        self._undecided: set[Key] = set()
+        self._open: deque[_OpenTick] = deque()
         self._tick_started = 0.0
         self._early = asyncio.Event()
 
@@ -63,11 +72,16 @@ class Scaler:
             self._early.set()
 
     def decided(self, key: Key) -> None:
-        """A pass of the pipeline has ended, or it is gone: with the last one the tick ends."""
-        if key in self._undecided:
-            self._undecided.remove(key)
-            if not self._undecided:
-                self._metrics.tick_seconds.observe(self._clock.monotonic() - self._tick_started)
+        """A pass of the pipeline has ended, or it is gone: with the last one a tick ends, also one that has taken so
+        long that others have begun.
+        """
+        for tick in self._open:
+            tick.undecided.discard(key)
+        while self._open and not self._open[0].undecided:
+            self._end_oldest()
+
+    def _end_oldest(self) -> None:
+        self._metrics.tick_seconds.observe(self._clock.monotonic() - self._open.popleft().started)
 
     def since_tick_seconds(self) -> float | None:
         """How long ago the last tick began; None: there was none yet."""
@@ -90,7 +104,9 @@ class Scaler:
             return
         self._signals = await self._reader.read(known)
         self._metrics.batch_seconds.observe(self._clock.monotonic() - self._tick_started)
-        self._undecided = {key for key, _ in known}
+        if len(self._open) == _OPEN_TICKS:
+            self._end_oldest()
+        self._open.append(_OpenTick(self._tick_started, {key for key, _ in known}))
         for key, _ in known:
             self._enqueue(key)
 

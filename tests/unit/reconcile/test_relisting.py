@@ -74,3 +74,32 @@ async def test_a_list_that_fails_is_left_to_the_next_time() -> None:
     told: list[str | None] = []
     await Relisting(Broken(), ("n",), known, lambda kind, _: told.append(kind), 900.0).now()  # type: ignore[arg-type]
     assert (told, len(known)) == ([], 1)
+
+
+async def test_a_watch_begins_at_the_last_list_and_a_second_one_at_a_new_list() -> None:
+    server, known = Server(10), Pipelines()
+    relisting = Relisting(server, (), known, lambda kind, body: None, 900.0)  # type: ignore[arg-type]
+    await relisting.now()
+    server._answer["metadata"]["resourceVersion"] = "12"
+    assert [await relisting.listed(None), await relisting.listed(None)] == ["10", "12"]
+
+
+async def test_a_watch_waits_for_a_list_that_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mediapipeline_operator.runtime.relisting.Backoff", lambda first_seconds: _NoDelay())
+    tries: list[str] = []
+
+    class Flaky(Server):
+        async def request(self, method: str, path: str, **_: Any) -> dict[str, Any]:
+            tries.append(path)
+            if len(tries) < 3:
+                raise UnreachableError("no answer")
+            return await super().request(method, path)
+
+    relisting = Relisting(Flaky(7), ("n",), Pipelines(), lambda kind, body: None, 900.0)  # type: ignore[arg-type]
+    assert await relisting.listed("n") == "7"
+    assert len(tries) == 3
+
+
+class _NoDelay:
+    def next_seconds(self) -> float:
+        return 0.0

@@ -56,3 +56,50 @@ async def test_what_is_known_at_the_start_is_measured_once_and_what_comes_later_
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running
+
+
+class Stopwatch(Clock):
+    """A clock that stands until it is set."""
+
+    seconds = 100.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+def _ticks(metrics: Metrics) -> tuple[float, float]:
+    """Number of ticks that have ended, and their seconds."""
+    name = "mediapipeline_autoscaler_tick_seconds"
+    count, total = metrics.registry.get_sample_value(f"{name}_count"), metrics.registry.get_sample_value(f"{name}_sum")
+    assert count is not None
+    assert total is not None
+    return count, total
+
+
+async def test_a_tick_that_takes_longer_than_its_period_is_counted_with_what_it_took() -> None:
+    clock, metrics, pipelines = Stopwatch(), Metrics(), Pipelines()
+    for name in ("one", "other"):
+        pipelines.put(_pipeline(name))
+    scaler = Scaler(Reader(), pipelines, lambda _: None, 10.0, clock, metrics)
+    await scaler._tick()
+    scaler.decided(Key("n", "one"))
+    clock.seconds += 10
+    await scaler._tick()
+    assert _ticks(metrics) == (0, 0)
+    clock.seconds += 4
+    scaler.decided(Key("n", "other"))
+    assert _ticks(metrics) == (1, 14)
+    scaler.decided(Key("n", "one"))
+    assert _ticks(metrics) == (2, 18)
+
+
+async def test_ticks_that_wait_for_one_pipeline_do_not_pile_up() -> None:
+    clock, metrics, pipelines = Stopwatch(), Metrics(), Pipelines()
+    pipelines.put(_pipeline("stuck"))
+    scaler = Scaler(Reader(), pipelines, lambda _: None, 10.0, clock, metrics)
+    for _ in range(scaling._OPEN_TICKS + 3):
+        await scaler._tick()
+        clock.seconds += 10
+    assert _ticks(metrics) == (3, 3 * 10 * scaling._OPEN_TICKS)
+    scaler.decided(Key("n", "stuck"))
+    assert _ticks(metrics)[0] == scaling._OPEN_TICKS + 3

@@ -216,7 +216,7 @@ async def test_routine_is_not_put_off_for_ever(start: Start, monkeypatch: pytest
 async def test_the_tick_brings_a_pass_forward_that_waits_for_it_and_it_stays_routine(start: Start) -> None:
     def fill(queue: WorkQueue) -> None:
         queue.add(Key("a", "listed"), delay_seconds=60, routine=True)
-        assert queue.waiting == 1
+        assert queue.depth == 0
         queue.add(Key("a", "listed"), routine=True)
         queue.add(Key("a", "changed"))
 

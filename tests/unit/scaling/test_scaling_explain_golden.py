@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from mediapipeline_operator.core.status import _scaling_significance, _without_empty, _written_significance
 from mediapipeline_operator.cli.explain import explanation
 from mediapipeline_operator.core.scaling import ProblemKind, Signals
 
@@ -111,3 +112,11 @@ def test_the_answer_is_on_the_first_two_lines(make, name):
     assert " because " in lines[1]
     outcome = SITUATIONS[name](make)[1]
     assert len(outcome.text) <= 256, outcome.text
+
+
+@pytest.mark.parametrize("name", list(SITUATIONS))
+def test_what_a_pass_compares_is_what_the_whole_status_would_say(make, name):
+    """A pass that writes no status does not make one; what it compares instead must not differ from it."""
+    _, outcome = SITUATIONS[name](make)
+    whole = _without_empty({"autoscaling": outcome.autoscaling_status})["autoscaling"]
+    assert _scaling_significance({}, outcome) == _written_significance(whole)

@@ -96,7 +96,7 @@ def _window(
     by_request = {key: draft for key, draft in drafts.items() if _by_request(draft[1])}
     for query, answer in answers.items():
         if not isinstance(answer, Problem):
-            of_source = {False: by_frame, True: by_request}.get(_SOURCES.get(query.measure), drafts)
+            of_source = {False: by_frame, True: by_request, None: drafts}[_SOURCES.get(query.measure)]
             _fill(of_source, query.measure, answer)
     return {key: _finish(draft, window) for key, (draft, _) in drafts.items()}
 
@@ -106,7 +106,7 @@ def _by_request(spec: MediaPipelineSpec) -> bool:
 
 
 def _fill(
-    wanted: Mapping[tuple[str, ...], tuple[_Draft, MediaPipelineSpec]], measure: Measure, samples: Sequence[Sample]
+    wanted: Mapping[Key, tuple[_Draft, MediaPipelineSpec]], measure: Measure, samples: Sequence[Sample]
 ) -> None:
     """Five thousand pipelines give 235,000 samples a tick: what is the same for all samples of one is looked up once.
 
@@ -114,7 +114,7 @@ def _fill(
     """
     read, seen, isfinite = READERS[measure], set[tuple[str, ...]](), math.isfinite
     for sample in samples:
-        found = wanted.get(sample[1:3])
+        found = wanted.get(sample[1:3])  # type: ignore[call-overload]  # equal to a Key, and a Key costs as much as it
         if found is None or not isfinite(sample[0]):
             continue
         identity = sample[1:]

@@ -62,12 +62,12 @@ def _applied_fields(live: Mapping[str, Any], manager: str) -> Iterator[Mapping[s
 
 def _project(value: Json, fields: Mapping[str, Any]) -> Json:
     """The part of `value` under the field set `fields` (fieldsV1). A leaf is owned with all that it holds."""
-    children = {path: below for path, below in fields.items() if path != "."}
-    if not children:
+    first = next((path for path in fields if path != "."), None)
+    if first is None:
         return "" if value is None else value  # owned, and dropped by the server because it was empty
-    if any(path.startswith("f:") for path in children):
-        return _project_map(value, children)
-    return list(_project_list(value, children))
+    if first.startswith("f:"):
+        return _project_map(value, fields)
+    return list(_project_list(value, fields))
 
 
 def _project_map(value: Json, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,9 +118,10 @@ def _text(value: Json) -> bytes:
 
 def _normalised(value: Json, name: str = "", *, quantities: bool = False) -> Json:
     """One form for all spellings of a value: quantities, int-or-string, empty values, the order of named items."""
-    if isinstance(value, dict):
+    kind = type(value)
+    if kind is dict:
         return _normalised_map(value, name)
-    if isinstance(value, list):
+    if kind is list:
         return _ordered([_normalised(item) for item in value]) or None
     return _normalised_scalar(value, name, quantities=quantities)
 
@@ -128,8 +129,11 @@ def _normalised(value: Json, name: str = "", *, quantities: bool = False) -> Jso
 def _normalised_map(value: Mapping[str, Any], name: str) -> Json:
     quantities = name in _QUANTITY_MAPS
     defaults = _SERVER_DEFAULTS_IN.get(name, _SERVER_DEFAULTS_ANYWHERE)
+    # Strings, which most values are, without a call: thousands of children have a hundred each.
     return {
-        key: _normalised(item, key, quantities=quantities)
+        key: (item or None)
+        if type(item) is str and not quantities and key not in _SPELLED
+        else _normalised(item, key, quantities=quantities)
         for key, item in value.items()
         if item is not None and (key not in defaults or defaults[key] != item)
     } or None
@@ -149,9 +153,9 @@ def _normalised_scalar(value: Json, name: str, *, quantities: bool) -> Json:
 
 def _ordered(items: list[Json]) -> list[Json]:
     """Lists of objects are compared as sets: the server may place named items of others in between."""
-    if not all(isinstance(item, dict) for item in items):
+    if len(items) < 2 or any(type(item) is not dict for item in items):  # noqa: PLR2004  one item has its order
         return items
     names = [item.get("name") for item in items]
-    if all(isinstance(name, str) for name in names) and len(set(names)) == len(names):
+    if len(set(names)) == len(names) and all(type(name) is str for name in names):
         return sorted(items, key=itemgetter("name"))
     return sorted(items, key=_text)

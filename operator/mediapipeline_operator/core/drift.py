@@ -153,7 +153,7 @@ def _normalised_scalar(value: Json, name: str, *, quantities: bool) -> Json:
 
 def _ordered(items: list[Json]) -> list[Json]:
     """Lists of objects are compared as sets: the server may place named items of others in between."""
-    if len(items) < 2 or any(type(item) is not dict for item in items):  # noqa: PLR2004  one item has its order
+    if len(items) < 2 or any(type(item) is not dict for item in items):
         return items
     names = [item.get("name") for item in items]
     if len(set(names)) == len(names) and all(type(name) is str for name in names):

@@ -174,5 +174,5 @@ def _with_revisions(pods: tuple[PodState, ...], deployment: DeploymentState) -> 
     return tuple(_with_revision(pod.facts, settled or pod.template_hash == current) for pod in pods)
 
 
-def _with_revision(facts: PodFacts, current: bool) -> PodFacts:  # noqa: FBT001  the field's own value
+def _with_revision(facts: PodFacts, current: bool) -> PodFacts:
     return facts if facts.revision_current is current else replace(facts, revision_current=current)

@@ -78,9 +78,7 @@ class Report:
             "endpoints": {"signalling": f"http://{pipeline.key.name}.{pipeline.key.namespace}.svc:{labels.HTTP_PORT}"},
         }
 
-    def is_due(
-        self, old_significant: Json, seconds_since_write: float, measurements_every_seconds: float
-    ) -> bool:
+    def is_due(self, old_significant: Json, seconds_since_write: float, measurements_every_seconds: float) -> bool:
         """Whether to write it: at once for what people and a restarted operator rely on; for mere measurements only so
         often. `old_significant`: of the status that is there.
         """

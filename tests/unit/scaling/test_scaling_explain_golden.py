@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from mediapipeline_operator.core.status import _scaling_significance, _without_empty, _written_significance
 from mediapipeline_operator.cli.explain import explanation
 from mediapipeline_operator.core.scaling import ProblemKind, Signals
+from mediapipeline_operator.core.status import _scaling_significance, _without_empty, _written_significance
 
 PAGES = Path(__file__).parents[2] / "golden" / "explain"
 

@@ -105,9 +105,7 @@ def _by_request(spec: MediaPipelineSpec) -> bool:
     return spec.autoscaling.latency.source is LatencySource.REQUEST
 
 
-def _fill(
-    wanted: Mapping[Key, tuple[_Draft, MediaPipelineSpec]], measure: Measure, samples: Sequence[Sample]
-) -> None:
+def _fill(wanted: Mapping[Key, tuple[_Draft, MediaPipelineSpec]], measure: Measure, samples: Sequence[Sample]) -> None:
     """Five thousand pipelines give 235,000 samples a tick: what is the same for all samples of one is looked up once.
 
     Two samples that differ in nothing but the value are two series where one is expected.

@@ -7,6 +7,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+import msgspec
+
 from mediapipeline_operator.api import labels
 from mediapipeline_operator.api.reasons import ConditionType, EventReason
 from mediapipeline_operator.core.conditions import Condition, merged
@@ -47,10 +49,10 @@ class Report:
         self._settings = settings
 
     @cached_property
-    def significant(self) -> Json:
+    def significant(self) -> bytes:
         """What `significant(self.body)` gives."""
         scaling = _scaling_significance(self._snapshot.pipeline.status, self._outcome)
-        return {**self._plain, **scaling, "conditions": [_condition(item) for item in self.conditions]}
+        return _compared({**self._plain, **scaling, "conditions": [_condition(item) for item in self.conditions]})
 
     @cached_property
     def body(self) -> Json:
@@ -78,7 +80,7 @@ class Report:
             "endpoints": {"signalling": f"http://{pipeline.key.name}.{pipeline.key.namespace}.svc:{labels.HTTP_PORT}"},
         }
 
-    def is_due(self, old_significant: Json, seconds_since_write: float, measurements_every_seconds: float) -> bool:
+    def is_due(self, old_significant: bytes, seconds_since_write: float, measurements_every_seconds: float) -> bool:
         """Whether to write it: at once for what people and a restarted operator rely on; for mere measurements only so
         often. `old_significant`: of the status that is there.
         """
@@ -194,13 +196,18 @@ _PLAIN = (
 )  # fmt: skip
 
 
-def significant(body: Mapping[str, Any]) -> Json:
-    """The part of a status whose change is written at once."""
-    return {
+def significant(body: Mapping[str, Any]) -> bytes:
+    """The part of a status whose change is written at once, to be compared with another's and kept for it."""
+    found = {
         **{name: body.get(name) for name in _PLAIN},
         **_written_significance(body.get("autoscaling") or {}),
         "conditions": [_condition(item) for item in body.get("conditions") or ()],
     }
+    return _compared(found)
+
+
+def _compared(value: Json) -> bytes:
+    return msgspec.json.encode(value, order="deterministic")
 
 
 def _written_significance(scaling: Mapping[str, Any]) -> Json:

@@ -108,15 +108,15 @@ class Term:
         """Children or pods of these pipelines changed."""
         for namespace, name in names:
             key = Key(namespace, name)
-            if self._pipelines.get(key) is not None:
+            if key in self._pipelines:
                 self._queue.add(key)
             else:
                 self._rollouts.forget(key)
 
     def touch_all(self) -> None:
         """A kind came or went: every pipeline is looked at again."""
-        for pipeline in self._pipelines.readable():
-            self._queue.add(pipeline.key)
+        for key in self._pipelines.readable():
+            self._queue.add(key)
 
     def progress(self) -> Progress:
         """How its work moves on."""

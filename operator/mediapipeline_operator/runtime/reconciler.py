@@ -63,12 +63,12 @@ class _Remembered:
     uid: str
     memory: Memory
     status_written: float  # monotonic
-    _significant: tuple[Mapping[str, Any], dict[str, Any]] | None = None
+    _significant: tuple[str, bytes] = ("", b"")  # of a resource version
 
-    def significant(self, old: Mapping[str, Any]) -> dict[str, Any]:
-        """significant(old), made once for each status that is read."""
-        if self._significant is None or self._significant[0] is not old:
-            self._significant = (old, significant(old))
+    def significant(self, pipeline: MediaPipeline) -> bytes:
+        """significant() of its status, made once for each that is read."""
+        if self._significant[0] != pipeline.resource_version:
+            self._significant = (pipeline.resource_version, significant(pipeline.status))
         return self._significant[1]
 
 
@@ -174,7 +174,7 @@ class Reconciler:
     async def _write_status(self, pipeline: MediaPipeline, report: Report, remembered: _Remembered) -> None:
         now = self._tools.clock.monotonic()
         since_write = now - remembered.status_written
-        old = remembered.significant(pipeline.status)
+        old = remembered.significant(pipeline)
         if not report.is_due(old, since_write, self._tools.measurements_every_seconds):
             return
         await self._put_status(pipeline, report.body)

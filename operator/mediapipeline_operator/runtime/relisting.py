@@ -76,8 +76,8 @@ class Relisting:
             for item in items:
                 there.add(item["metadata"]["uid"])
                 self._seen(None, item)
-        for known in self._pipelines.older_than(version(listed_at)):
-            if known.uid not in there and scope in (None, known.key.namespace):
-                meta = {"namespace": known.key.namespace, "name": known.key.name, "uid": known.uid}
+        for key, uid in self._pipelines.older_than(version(listed_at)):
+            if uid not in there and scope in (None, key.namespace):
+                meta = {"namespace": key.namespace, "name": key.name, "uid": uid}
                 self._seen("DELETED", {"metadata": meta})
         self._listed[scope] = listed_at

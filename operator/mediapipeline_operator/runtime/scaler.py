@@ -13,7 +13,7 @@ from typing import Protocol
 
 import structlog
 
-from mediapipeline_operator.api.pipeline import Key, MediaPipeline
+from mediapipeline_operator.api.pipeline import Key
 from mediapipeline_operator.api.spec import MediaPipelineSpec
 from mediapipeline_operator.core.scaling.model import Signals
 from mediapipeline_operator.runtime.metrics import Metrics
@@ -67,8 +67,7 @@ class Scaler:
 
     def notice(self, key: Key) -> None:
         """A pipeline was seen: one without measurements gets them soon."""
-        pipeline = self._pipelines.get(key)
-        if key not in self._signals and isinstance(pipeline, MediaPipeline) and _needs_decisions(pipeline):
+        if key not in self._signals and self._pipelines.needs_decisions(key):
             self._early.set()
 
     def decided(self, key: Key) -> None:
@@ -98,7 +97,7 @@ class Scaler:
         self._tick_started = self._clock.monotonic()
         self._early.clear()  # all that are known now are measured
         self._metrics.pipelines.set(len(self._pipelines))
-        known = [(pipeline.key, pipeline.spec) for pipeline in self._pipelines.readable() if _needs_decisions(pipeline)]
+        known = self._pipelines.to_measure()
         if not known:
             self._signals = {}
             return
@@ -118,15 +117,3 @@ class Scaler:
         except TimeoutError:
             pass
         self._early.clear()
-
-
-def _needs_decisions(pipeline: MediaPipeline) -> bool:
-    """A paused pipeline that says so, and has no drain left to undo, costs nothing until its spec changes."""
-    scaling = pipeline.status.get("autoscaling") or {}
-    at_rest = (
-        pipeline.spec.paused
-        and pipeline.status.get("observedGeneration") == pipeline.generation
-        and scaling.get("summary") == "Paused"
-        and not scaling.get("drains")
-    )
-    return not (pipeline.deleting or at_rest)

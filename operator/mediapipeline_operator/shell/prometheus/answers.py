@@ -58,11 +58,10 @@ class Envelope(requests.Response):
 def to_samples(result: msgspec.Raw) -> list[Sample]:
     """The JSON of an instant vector. Raises QueryRefusedError for anything else; NaN and Inf are judged later."""
     try:
-        elements = _VECTORS.decode(result)
         return [
-            Sample(float(element.value[1]), of.namespace, of.pipeline, of.pod, of.le, of.name)
-            for element in elements
-            for of in (element.metric,)
+            Sample(float(value[1]), of.namespace, of.pipeline, of.pod, of.le, of.name)
+            for element in _VECTORS.decode(result)
+            for of, value in ((element.metric, element.value),)
         ]
     except ValueError as error:
         raise QueryRefusedError(f"the answer is no instant vector: {error}") from error

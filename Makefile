@@ -50,7 +50,8 @@ test-fast: $(VENV)/test.stamp ## What needs no processes and no network: unit, p
 	$(PYTEST) -n auto $(FAST_TESTS)
 
 soak: $(VENV)/test.stamp ## Everything that takes minutes: all faults for their full time, kills after every write, mutants
-	$(PYTEST) tests -m soak
+	$(PYTEST) -m soak -n $(WORKERS) --dist loadgroup --durations=0 tests/property tests/e2e tests/faults
+	$(PYTEST) -m soak --durations=0 tests/media
 
 lint: $(VENV)/test.stamp ## ruff, mypy --strict, layers, generated files
 	@$(BIN)/ruff format --check .

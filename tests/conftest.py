@@ -66,10 +66,12 @@ PARTS: dict[str, list[Any]] = {
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers (--dist loadgroup) a file stays with one; the fault scenarios share a run without faults."""
+    """With several workers (--dist loadgroup) a file stays with one. The short fault scenarios share a run without faults;
+    of the soaks each file makes its own.
+    """
     for item in items:
-        folder = item.path.relative_to(TESTS).parts[0]
-        item.add_marker(pytest.mark.xdist_group(folder if folder == "faults" else item.path.stem))
+        shares = item.path.relative_to(TESTS).parts[0] == "faults" and "soak" not in item.keywords
+        item.add_marker(pytest.mark.xdist_group("faults" if shares else item.path.stem))
 
 
 NAMES = st.from_regex(r"\A[a-z]([-a-z0-9]{0,8}[a-z0-9])?\Z")

@@ -66,7 +66,7 @@ PARTS: dict[str, list[Any]] = {
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers (--dist loadgroup) a file stays with one. The short fault scenarios share a run without faults;
+    """With several workers (--dist loadgroup) a file stays with one. The short fault scenarios share a faultless run;
     of the soaks each file makes its own.
     """
     for item in items:

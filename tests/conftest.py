@@ -64,16 +64,6 @@ PARTS: dict[str, list[Any]] = {
 }  # fmt: skip
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers (--dist loadgroup) a file stays with one. The short fault scenarios share a faultless run;
-    of the soaks each file makes its own.
-    """
-    for item in items:
-        shares = item.path.relative_to(TESTS).parts[0] == "faults" and "soak" not in item.keywords
-        item.add_marker(pytest.mark.xdist_group("faults" if shares else item.path.stem))
-
-
 NAMES = st.from_regex(r"\A[a-z]([-a-z0-9]{0,8}[a-z0-9])?\Z")
 LABELS = st.dictionaries(st.sampled_from(["team", "example.org/tier", "zone"]), NAMES, max_size=MOST_ITEMS)
 DIVERSE = ("labels", "nodeSelector", "annotations")

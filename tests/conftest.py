@@ -1,7 +1,6 @@
 """Specs for fuzzing: random, drawn from the CRD's own schema, and lawful by its rules across fields."""
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from mediapipeline_operator.api.schema import crd
 Json = dict[str, Any]
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
 settings.load_profile("unhurried")
-TESTS = Path(__file__).parent
 MOST_ITEMS = 2
 # Kubernetes' own parts: its schema accepts much that its validation refuses, so these are chosen, not random.
 PARTS: dict[str, list[Any]] = {

@@ -37,6 +37,7 @@ _MEASURED_TIMES = frozenset({"observedTime", "nextEligible"})
 class Report:
     """The status after a pass. Without an outcome, what scaling wrote before stays.
 
+    A pass that was not finished has observed no new generation: who waits for that (kstatus does) wants its children.
     Most passes write none: for these only `significant` is made, and not the whole `body`.
     """
 
@@ -65,14 +66,19 @@ class Report:
     def conditions(self) -> list[Json]:
         snapshot = self._snapshot
         current = (*conditions(snapshot, self._findings), *_scaling_conditions(snapshot, self._outcome))
-        old, generation = snapshot.pipeline.status.get("conditions") or (), snapshot.pipeline.generation
-        return merged(old, current, generation=generation, now=snapshot.now)
+        old = snapshot.pipeline.status.get("conditions") or ()
+        return merged(old, current, generation=self._generation, now=snapshot.now)
+
+    @property
+    def _generation(self) -> int:
+        pipeline = self._snapshot.pipeline
+        return pipeline.status.get("observedGeneration", 0) if self._findings.unfinished else pipeline.generation
 
     @cached_property
     def _plain(self) -> Json:
         snapshot, pipeline = self._snapshot, self._snapshot.pipeline
         return {
-            "observedGeneration": pipeline.generation,
+            "observedGeneration": self._generation,
             "selector": ",".join(f"{key}={value}" for key, value in labels.selector(pipeline.key.name).items()),
             "image": resolved_image(pipeline.spec, self._settings),
             **_replicas(snapshot.deployment),

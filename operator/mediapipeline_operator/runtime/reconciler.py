@@ -156,7 +156,9 @@ class Reconciler:
         if outcome is not None:
             self._explain(pipeline.key, outcome)
         after = self._after_writes(snapshot, wanted, remembered.memory)
-        findings = replace(wanted.findings, failed=done.failed) if done.failed else wanted.findings
+        findings = wanted.findings
+        if done.failed or done.stale:
+            findings = replace(findings, failed=done.failed, unfinished=bool(done.stale))
         tools.rollouts.note(pipeline.key, rolling=template_rolls_out(after), waiting=findings.queued)
         report = Report(after, findings, outcome, tools.build)
         said = announcements(pipeline.status, {"conditions": report.conditions})

@@ -54,7 +54,7 @@ def a_drain_marks_everybody(patch):
 
 
 def forgets_its_timers(patch):
-    patch.setattr(ScalingState, "_timers", lambda self: {})
+    patch.setattr(ScalingState, "timers", lambda self: {})
 
 
 def takes_latency_for_long_low(patch):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -12,6 +11,7 @@ import msgspec
 from mediapipeline_operator.api import labels
 from mediapipeline_operator.api.reasons import ConditionType, EventReason
 from mediapipeline_operator.core.conditions import Condition, merged
+from mediapipeline_operator.core.derived import derived
 from mediapipeline_operator.core.engines import conflict_text, hands_off
 from mediapipeline_operator.core.health import conditions
 from mediapipeline_operator.core.model import DeploymentState, EventNote, Findings, Snapshot
@@ -49,20 +49,20 @@ class Report:
         self._outcome = outcome
         self._settings = settings
 
-    @cached_property
+    @derived
     def significant(self) -> bytes:
         """What `significant(self.body)` gives."""
         scaling = _scaling_significance(self._snapshot.pipeline.status, self._outcome)
         return _compared({**self._plain, **scaling, "conditions": [_condition(item) for item in self.conditions]})
 
-    @cached_property
+    @derived
     def body(self) -> Json:
         """All of it."""
         scaling = _scaling(self._snapshot.pipeline.status, self._outcome)
         body: Json = _without_empty({**self._plain, **scaling, "conditions": self.conditions})
         return body
 
-    @cached_property
+    @derived
     def conditions(self) -> list[Json]:
         snapshot = self._snapshot
         current = (*conditions(snapshot, self._findings), *_scaling_conditions(snapshot, self._outcome))
@@ -74,7 +74,7 @@ class Report:
         pipeline = self._snapshot.pipeline
         return pipeline.status.get("observedGeneration", 0) if self._findings.unfinished else pipeline.generation
 
-    @cached_property
+    @derived
     def _plain(self) -> Json:
         snapshot, pipeline = self._snapshot, self._snapshot.pipeline
         return {

@@ -169,7 +169,7 @@ class Reconciler:
     def _after_writes(self, snapshot: Snapshot, wanted: Plan, memory: Memory) -> Snapshot:
         """What the caches know now: a plan without writes has not taught them anything."""
         if not wanted.writes:
-            return replace(snapshot, memory=memory)
+            return snapshot
         refreshed = self._tools.observer.snapshot(snapshot.pipeline, memory, snapshot.signals)
         return replace(refreshed, children={**snapshot.children, **refreshed.children}, now=snapshot.now)
 
@@ -246,12 +246,14 @@ def _creates(wanted: Plan) -> tuple[Apply, ...]:
 
 def _after(memory: Memory, wanted: Plan, done: Done) -> Memory:
     """What is remembered after a pass. Timers move on only when every action of scaling was carried out."""
-    converged = _converged(wanted, done)
+    converged = memory.converged
+    if not done.stale and not (found := _converged(wanted, done)).items() <= converged.items():
+        converged = {**converged, **found}
     decided = wanted.outcome is not None and done.scaled
     return Memory(
         state=wanted.outcome.state if wanted.outcome is not None and decided else memory.state,
-        converged=memory.converged if done.stale else {**memory.converged, **converged},
-        unrepairable={**memory.unrepairable, **done.unrepairable},
+        converged=converged,
+        unrepairable={**memory.unrepairable, **done.unrepairable} if done.unrepairable else memory.unrepairable,
         applied_generation=done.applied_generation or memory.applied_generation,
         expected=wanted.expected or memory.expected,
     )

@@ -38,8 +38,15 @@ def choose(reading: Reading) -> Choice:
     """Engine Operator: up, else let a drained replica go, else swap the victim, else start one drain, else hold."""
     asked = proposals(reading)
     blocked = removal_blockers(reading)
-    context = Choice(DecisionAction.HOLD, reading.situation.n, Reason.WITHIN_TARGETS, "")
-    context = replace(context, blocked=blocked, proposals=asked, prediction=predict(reading))
+    context = Choice(
+        action=DecisionAction.HOLD,
+        to=reading.situation.n,
+        reason=Reason.WITHIN_TARGETS,
+        message="",
+        blocked=blocked,
+        proposals=asked,
+        prediction=predict(reading),
+    )
     rules: tuple[Callable[[Reading, Choice], Choice | None], ...] = (up, remove, swap, down, hold)
     return next(choice for rule in rules if (choice := rule(reading, context)) is not None)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from statistics import median_low
 
 from mediapipeline_operator.api.spec import MediaPipelineSpec
+from mediapipeline_operator.core.derived import derived
 from mediapipeline_operator.core.scaling.model import PodFacts, PodSignals, Signals, WorkloadFacts
 from mediapipeline_operator.core.scaling.state import ScalingState
 
@@ -34,45 +34,45 @@ class Situation:
     now: datetime
     tick_seconds: float
 
-    @cached_property
+    @derived
     def live(self) -> tuple[PodFacts, ...]:
         return tuple(pod for pod in self.workload.pods if not pod.terminating)
 
-    @cached_property
+    @derived
     def surplus(self) -> int:
         """Pods that the ReplicaSet has yet to delete after replicas were lowered; a rollout's surge is none."""
         return 0 if self.workload.rollout_in_progress else max(0, len(self.live) - self.workload.replicas)
 
-    @cached_property
+    @derived
     def marked(self) -> tuple[PodFacts, ...]:
         return tuple(pod for pod in self.live if pod.draining)
 
-    @cached_property
+    @derived
     def draining_count(self) -> int:
         """Marked pods that are still part of the Deployment's number."""
         return max(0, len(self.marked) - self.surplus)
 
-    @cached_property
+    @derived
     def n(self) -> int:
         """Serving replicas: the Deployment's number without the draining ones. Starting ones count."""
         return max(0, self.workload.replicas - self.draining_count)
 
-    @cached_property
+    @derived
     def unmarked(self) -> tuple[PodFacts, ...]:
         return tuple(pod for pod in self.live if not pod.draining)
 
-    @cached_property
+    @derived
     def serving(self) -> tuple[PodFacts, ...]:
         return tuple(pod for pod in self.unmarked if pod.ready)
 
-    @cached_property
+    @derived
     def usual_startup_seconds(self) -> float:
         """From a pod's creation to its readiness, the lower median of the serving pods, bounded."""
         taken = [(pod.ready_since - pod.created).total_seconds() for pod in self.serving if pod.ready_since]
         usual = median_low(taken) if taken else USUAL_STARTUP_SECONDS
         return min(max(usual, 1.0), LONGEST_USUAL_STARTUP_SECONDS)
 
-    @cached_property
+    @derived
     def starting(self) -> tuple[PodFacts, ...]:
         """Pods on their way to readiness. One that takes over 1.5 times the usual is stuck and no longer counts."""
         patience = 1.5 * self.usual_startup_seconds
@@ -80,7 +80,7 @@ class Situation:
             pod for pod in self.unmarked if not pod.ready and (self.now - pod.created).total_seconds() < patience
         )
 
-    @cached_property
+    @derived
     def uncreated(self) -> int:
         """Replicas that were asked for a moment ago and have no pod yet."""
         return max(0, self.workload.replicas - len(self.live))
@@ -102,7 +102,7 @@ class Situation:
         """Two scrapes; never less than one scrape and five seconds, since a scrape and an evaluation take time too."""
         return max(2.0 * self.interval_seconds, self.interval_seconds + 5.0)
 
-    @cached_property
+    @derived
     def settled(self) -> tuple[PodFacts, ...]:
         """Serving pods that Prometheus must have scraped by now."""
         return tuple(pod for pod in self.serving if self._ready_for_seconds(pod) >= 2 * self.interval_seconds)
@@ -110,7 +110,7 @@ class Situation:
     def _ready_for_seconds(self, pod: PodFacts) -> float:
         return (self.now - pod.ready_since).total_seconds() if pod.ready_since else 0.0
 
-    @cached_property
+    @derived
     def reporting(self) -> tuple[PodFacts, ...]:
         """Settled pods with a fresh sample."""
         return tuple(pod for pod in self.settled if self.is_fresh(pod))
@@ -119,14 +119,14 @@ class Situation:
         age = self.of(pod).age_seconds
         return age is not None and age + self.overdue_seconds <= self.age_limit_seconds
 
-    @cached_property
+    @derived
     def overdue_seconds(self) -> float:
         """How much later than usual the next batch is. A batch serves all passes until the next tick, and no longer."""
         if self.signals.taken is None:
             return 0.0
         return max(0.0, (self.now - self.signals.taken).total_seconds() - 1.5 * self.tick_seconds)
 
-    @cached_property
+    @derived
     def ages_seconds(self) -> tuple[float, ...]:
         ages = (self.of(pod).age_seconds for pod in self.settled)
         return tuple(age + self.overdue_seconds for age in ages if age is not None)
@@ -142,12 +142,12 @@ class Situation:
     def received_per_second(self) -> float:
         return self.signals.received_per_second or 0.0
 
-    @cached_property
+    @derived
     def requests_per_second(self) -> float:
         """HTTP requests of the fleet; those of probes and scrapes are not counted by the pods."""
         return sum(self.of(pod).requests_per_second or 0.0 for pod in self.live)
 
-    @cached_property
+    @derived
     def frames_in_window(self) -> float:
         return self.received_per_second * self.signals.window_seconds
 
@@ -161,11 +161,11 @@ class Situation:
             return None
         return min(1.0, max(0.0, 1.0 - on_time / self.received_per_second))
 
-    @cached_property
+    @derived
     def miss_upper(self) -> float | None:
         return self.miss(self.spec.autoscaling.latency.scale_up.above_milliseconds)
 
-    @cached_property
+    @derived
     def miss_lower(self) -> float | None:
         return self.miss(self.spec.autoscaling.latency.scale_down.below_milliseconds)
 
@@ -176,17 +176,17 @@ class Situation:
             return None
         return min(1.0, max(0.0, 1.0 - seen.on_time_per_second / seen.received_per_second))
 
-    @cached_property
+    @derived
     def worst_pod_miss(self) -> float | None:
         return max((miss for pod in self.live if (miss := self.pod_miss(pod)) is not None), default=None)
 
-    @cached_property
+    @derived
     def queried_milliseconds(self) -> float | None:
         """What the pipeline's own query gives; None with another source, or without samples."""
         seconds = self.signals.latency_seconds
         return None if seconds is None else 1000.0 * seconds
 
-    @cached_property
+    @derived
     def p95_milliseconds(self) -> int | None:
         """The smallest bucket bound with miss <= 5 %, or what the query gives; None without samples or above the top
         bucket.

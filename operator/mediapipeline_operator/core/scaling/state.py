@@ -6,10 +6,11 @@ what was in memory (a restarted operator knows the same), and no wait ever becom
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from mediapipeline_operator.api.spec import Engine
@@ -91,6 +92,8 @@ class ScalingState:
         """The same without times in the future, which come from an operator whose clock was ahead: every wait that
         began then would last longer by that, and steps would count as recent.
         """
+        if not any(time > now for time in self._all_times()):
+            return self  # the usual case, thousands of times a tick
         times: dict[str, Any] = {
             name: now for name in _TIMES if (time := getattr(self, name)) is not None and time > now
         }
@@ -98,6 +101,13 @@ class ScalingState:
         drains = tuple(replace(one, started=min(one.started, now)) for one in self.drains)
         history = tuple(replace(one, time=min(one.time, now)) for one in self.history)
         return replace(self, **times, current=current, drains=drains, history=history)
+
+    def _all_times(self) -> Iterator[datetime]:
+        yield from (time for time in _TIMES_OF(self) if time is not None)
+        if self.current is not None:
+            yield self.current.time
+        yield from (one.started for one in self.drains)
+        yield from (one.time for one in self.history)
 
     def to_status(self) -> dict[str, Any]:
         """The part of status.autoscaling that `from_status` reads back; absent values are left out."""
@@ -141,6 +151,7 @@ _TIMES = (
     "last_scale_up",
     "last_scale_down",
 )
+_TIMES_OF = attrgetter(*_TIMES)
 
 
 def entry_json(entry: HistoryEntry) -> dict[str, Any]:

@@ -47,7 +47,10 @@ class Store(Generic[T]):
     def of_pipeline(self, namespace: str, pipeline: str) -> tuple[T, ...]:
         """All objects that carry the pipeline's label."""
         names = self._by_pipeline.get((namespace, pipeline))
-        return tuple([self._items[namespace, name] for name in sorted(names)]) if names else ()
+        if not names:
+            return ()
+        ordered = sorted(names) if len(names) > 1 else names  # of most kinds a pipeline has one
+        return tuple([self._items[namespace, name] for name in ordered])
 
     def put(self, name: str, item: T) -> set[PipelineName]:
         """Keeps `item` unless something newer is known. Returns the pipelines that it touches."""

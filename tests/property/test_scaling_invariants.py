@@ -136,7 +136,7 @@ shares = st.floats(0, 1)
 
 @st.composite
 def pod_signals(draw):
-    received = draw(st.none() | st.floats(0, 400))
+    received = draw(st.none() | st.floats(0, 400, allow_subnormal=False))
     return PodSignals(
         up=draw(st.sampled_from([True, True, False, None])),
         age_seconds=draw(st.sampled_from([1.0, 2.0, 4.0, 30.0, None])),

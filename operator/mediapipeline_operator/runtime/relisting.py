@@ -16,8 +16,6 @@ from mediapipeline_operator.shell.cluster.reader import pages
 from mediapipeline_operator.shell.cluster.store import version
 from mediapipeline_operator.shell.cluster.transport import Transport
 
-_SOON_SECONDS = 60.0
-
 log = structlog.get_logger(__name__)
 
 
@@ -42,11 +40,10 @@ class Relisting:
         self._listed: dict[str | None, str] = {}  # versions of complete lists that no watch has begun at yet
 
     async def run(self) -> None:
-        """Until cancelled. The first time soon: for what was deleted between a first list and that of the watch."""
-        await asyncio.sleep(jittered(min(self._seconds, _SOON_SECONDS), 0.3))
+        """Until cancelled. The first list of a term, where its watch begins, is made before."""
         while True:
-            await self.now()
             await asyncio.sleep(jittered(self._seconds, 0.3))
+            await self.now()
 
     async def now(self) -> None:
         """One list of all. What cannot be listed is left to the watch and to the next time."""

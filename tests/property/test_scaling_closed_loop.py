@@ -18,6 +18,7 @@ from mediapipeline_operator.core.scaling import (
     DataState,
     DecisionAction,
     MarkDraining,
+    MarkFirst,
     PodFacts,
     PodSignals,
     ProblemKind,
@@ -137,6 +138,7 @@ class World:
             ready=pod.ready(self.now),
             ready_since=moment + timedelta(seconds=STARTUP) if pod.ready(self.now) else None,
             draining=pod.marked is not None,
+            goes_first=pod.first,
             drain_started=None if pod.marked is None else START + timedelta(seconds=pod.marked),
             sessions=pod.sessions if pod.started(self.now) else None,
             admin_draining=pod.draining if pod.started(self.now) else None,
@@ -187,15 +189,17 @@ class World:
         pod = next(pod for pod in self.pods if pod.uid == action.uid)
         if isinstance(action, MarkDraining):
             pod.marked = self.now
+        elif isinstance(action, MarkFirst):
+            pod.first = True
         elif isinstance(action, Unmark):
-            pod.marked = None
+            pod.marked, pod.first = None, False
         elif isinstance(action, RequestDrain | RequestUndrain):
             pod.draining = isinstance(action, RequestDrain)
 
     def replicate(self):
         """The ReplicaSet: unready pods go first, then by deletion cost, then the newest."""
         while len(self.pods) > self.replicas:
-            pod = min(self.pods, key=lambda p: (p.ready(self.now), -1000 if p.marked is not None else 0, -p.created))
+            pod = min(self.pods, key=lambda p: (p.ready(self.now), p.cost, -p.created))
             self.killed += pod.sessions
             self.pods.remove(pod)
         while len(self.pods) < self.replicas:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 
 from fastapi import APIRouter
 
+from mediapod.placement import Load
 from mediapod.session.registry import SessionRegistry
 
 
-def admin_router(registry: SessionRegistry) -> APIRouter:
-    """/sessions, /slots (what other pods ask) and /drain."""
+def admin_router(registry: SessionRegistry, load: Callable[[], Load]) -> APIRouter:
+    """/sessions, /slots (what other pods ask) and /drain. load: of this pod."""
     router = APIRouter()
 
     @router.get("/sessions")
@@ -25,11 +27,7 @@ def admin_router(registry: SessionRegistry) -> APIRouter:
 
     @router.get("/slots")
     async def slots() -> dict[str, object]:
-        return {
-            "draining": registry.admission.draining or not registry.admission.started,
-            "taken": registry.active + registry.pending,
-            "capacity": registry.admission.capacity,
-        }
+        return slots_of(load())
 
     @router.post("/drain")
     async def drain() -> dict[str, object]:
@@ -40,6 +38,17 @@ def admin_router(registry: SessionRegistry) -> APIRouter:
         return _set_draining(registry, False)
 
     return router
+
+
+def slots_of(load: Load) -> dict[str, object]:
+    """The answer of /slots. busy: 0..1 and above."""
+    return {
+        "draining": load.draining,
+        "taken": load.taken,
+        "capacity": load.capacity,
+        "room": load.packs,
+        "busy": round(load.busy, 3),
+    }
 
 
 def _set_draining(registry: SessionRegistry, draining: bool) -> dict[str, object]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import Response
 
+from mediapod.api.admin import slots_of
 from mediapod.api.cors import allow_origins
 from mediapod.api.health import Condition, health_router
 from mediapod.api.meter import RequestMeter
@@ -95,8 +96,7 @@ def _admin_router(desk: Desk) -> APIRouter:
 
     @router.get("/slots")
     async def slots() -> dict[str, object]:
-        load = desk.load()
-        return {"draining": load.draining, "taken": load.taken, "capacity": load.capacity}
+        return slots_of(desk.load())
 
     @router.post("/drain")
     async def drain() -> dict[str, object]:

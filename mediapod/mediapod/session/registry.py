@@ -65,6 +65,12 @@ class SessionRegistry:
         """Sessions that hold a place and are not connected: being answered, connecting, or being closed."""
         return len(self._sessions) - self.active
 
+    @property
+    def unmeasured(self) -> int:
+        """Sessions so new that what the pod measures does not yet tell of them."""
+        now = time.monotonic()
+        return sum(not session.is_measured(now) for session in self._sessions.values())
+
     def find(self, session_id: str) -> Session | None:
         """The session with this id."""
         return self._sessions.get(session_id)

@@ -56,7 +56,12 @@ class Pod:
     created: float
     sessions: int = 0
     marked: float | None = None
+    first: bool = False
     draining: bool = False
+
+    @property
+    def cost(self):
+        return -2000 if self.first else -1000 if self.marked is not None else 0
 
     def started(self, now):
         return now >= self.created + STARTUP
@@ -289,6 +294,20 @@ def test_one_endless_session_does_not_block_scaling_down():
     assert world.replicas == 2
     assert world.killed == 0
     assert world.total == 1
+
+
+def test_an_empty_drained_replica_does_not_wait_for_a_slower_one():
+    """Two replicas drain; the one that is empty goes though the other still has a session, which is not cut."""
+    world = World(pipeline(minReplicas=3, drain={"maxParallel": 2}), replicas=5)
+    world.run(60)
+    slow, quick = world.pods[:2]
+    for pod in (slow, quick):
+        pod.marked, pod.draining = world.now, True
+    slow.sessions = 1
+    world.run(3 * TICK)
+    assert quick not in world.pods
+    assert slow in world.pods
+    assert (slow.sessions, world.killed) == (1, 0)
 
 
 def test_new_load_takes_a_draining_replica_back_before_it_makes_new_ones():

@@ -13,7 +13,14 @@ CALM = Measured(busy_share=0.4)
 
 @pytest.mark.parametrize(
     ("taken", "capacity", "fill", "room"),
-    [(5, 8, 0.75, True), (6, 8, 0.75, False), (0, 8, 0.75, True), (0, 8, 0.0, False), (0, 1, 0.75, False), (7, 8, 1, True)],
+    [
+        (5, 8, 0.75, True),
+        (6, 8, 0.75, False),
+        (0, 8, 0.75, True),
+        (0, 8, 0.0, False),
+        (0, 1, 0.75, False),
+        (7, 8, 1, True),
+    ],
 )
 def test_it_is_filled_up_to_a_share(taken, capacity, fill, room):
     assert has_room(taken, capacity, fill, CALM) is room

@@ -23,14 +23,17 @@ def seeded(seed: int) -> random.Random:
     return random.Random(seed)  # noqa: S311  spreads load, keeps no secret
 
 
+either, never = st.booleans(), st.just(False)
+
+
 @st.composite
-def loads(draw, rooms=st.booleans()):
+def loads(draw, rooms=either):
     names = st.sampled_from("abcdefgh")
     taken, capacity, busy = st.integers(0, 12), st.integers(1, 12), st.floats(0, 1.2)
     return Load(draw(names), draw(taken), draw(capacity), draw(st.booleans()), draw(rooms), draw(busy))
 
 
-full_of_rooms, without_room = st.lists(loads(), max_size=6), st.lists(loads(st.just(False)), max_size=6)
+full_of_rooms, without_room = st.lists(loads(), max_size=6), st.lists(loads(never), max_size=6)
 seeds = st.integers(0, 99)
 
 
@@ -52,7 +55,7 @@ def test_all_pods_pack_into_the_same_one(first, others):
         assert len({load.address for load in chosen}) == 1
 
 
-@given(loads(st.just(False)), without_room, seeds)
+@given(loads(never), without_room, seeds)
 def test_without_room_anywhere_it_spreads_to_a_pod_less_used_by_a_session_or_serves_here(own, peers, seed):
     chosen = choose_peer(own, peers, seeded(seed))
     if chosen is None:
@@ -94,7 +97,10 @@ def test_the_simulator_places_as_the_pods_do(own, peers):
     seen = [modelled.Seen(pods[one.address], one.taken, one.capacity, one.room, one.busy) for one in named]
     theirs, ours = set(), set()
     for seed in range(60):
-        real, model = choose_peer(named[0], named[1:], seeded(seed)), modelled.choose_peer(seen[0], seen[1:], seeded(seed))
+        real, model = (
+            choose_peer(named[0], named[1:], seeded(seed)),
+            modelled.choose_peer(seen[0], seen[1:], seeded(seed)),
+        )
         ours.add(real and real.address)
         theirs.add(model and model.pod.name)
     assert ours == theirs
@@ -103,7 +109,7 @@ def test_the_simulator_places_as_the_pods_do(own, peers):
 def test_the_simulator_has_the_pods_numbers():
     assert (modelled.FRESH_SECONDS, modelled.ASKED_PEERS) == (board.FRESH_SECONDS, board.ASKED_PEERS)
     assert modelled.CLEARLY_SESSIONS == CLEARLY_SESSIONS
-    assert modelled.FILL_SHARE == Settings.model_fields["placement_fill_percent"].default / 100
+    assert Settings.model_fields["placement_fill_percent"].default / 100 == modelled.FILL_SHARE
     assert (modelled.BUSY_LIMIT, modelled.MISSED_LIMIT) == (room.BUSY_LIMIT, room.MISSED_LIMIT)
     assert (modelled.NEW_SECONDS, modelled.NEARLY_EMPTY) == (state.MEASURED_SECONDS, room.NEARLY_EMPTY)
     assert (modelled.BUSY_SECONDS, modelled.MISSED_SECONDS) == (occupancy.WINDOW_SECONDS, recent.WINDOW_SECONDS)

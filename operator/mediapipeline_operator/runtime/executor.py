@@ -28,7 +28,6 @@ from mediapipeline_operator.shell.cluster.kinds import BY_NAME, DEPLOYMENT, PIPE
 from mediapipeline_operator.shell.cluster.writer import Writer
 from mediapipeline_operator.shell.pods import PodAdmin
 
-
 log = structlog.get_logger(__name__)
 
 

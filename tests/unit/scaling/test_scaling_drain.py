@@ -249,7 +249,7 @@ def several(make, *pods, **scaling):
 
 
 def test_an_empty_one_does_not_wait_for_a_slower_one(make):
-    """Its deletion cost is lowered first, and replicas only when that is seen: the ReplicaSet could choose the other."""
+    """Its deletion cost is lowered first, replicas only when that is seen: the ReplicaSet could take the other."""
     slow, empty = draining(make, sessions=2), replace(draining(make), name="quick", uid="uid-quick")
     first = several(make, slow, empty).tick()
     assert first.actions == (MarkFirst("quick", "uid-quick"),)

@@ -244,9 +244,8 @@ class Settings(BaseSettings):
         ge=0,
         le=100,
         validation_alias="MEDIAPOD_PLACEMENT_FILL_PERCENT",
-        description="Offers go to the fullest pod that, with one session more, holds no more than this share of "
-        "MAX_SESSIONS_PER_POD and whose measured load leaves room for it. While there is none they spread. 0: they "
-        "always spread.",
+        description="Offers go to the fullest pod that, with one session more, holds at most this share of "
+        "MAX_SESSIONS_PER_POD and whose measured load has room for it; else they spread. 0: they always spread.",
     )
     process_maximum_bytes: int = Field(
         16 * 1024 * 1024,

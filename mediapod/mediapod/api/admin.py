@@ -8,6 +8,7 @@ from dataclasses import asdict
 from fastapi import APIRouter
 
 from mediapod.placement import Load
+from mediapod.placement.board import slots_of
 from mediapod.session.registry import SessionRegistry
 
 
@@ -38,17 +39,6 @@ def admin_router(registry: SessionRegistry, load: Callable[[], Load]) -> APIRout
         return _set_draining(registry, False)
 
     return router
-
-
-def slots_of(load: Load) -> dict[str, object]:
-    """The answer of /slots. busy: 0..1 and above."""
-    return {
-        "draining": load.draining,
-        "taken": load.taken,
-        "capacity": load.capacity,
-        "room": load.packs,
-        "busy": round(load.busy, 3),
-    }
 
 
 def _set_draining(registry: SessionRegistry, draining: bool) -> dict[str, object]:

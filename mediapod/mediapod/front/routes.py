@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import Response
 
-from mediapod.api.admin import slots_of
 from mediapod.api.cors import allow_origins
 from mediapod.api.health import Condition, health_router
 from mediapod.api.meter import RequestMeter
 from mediapod.api.problems import answer_with_problems
 from mediapod.front.census import sessions_of, status_of
 from mediapod.front.desk import Desk
+from mediapod.placement.board import slots_of
 from mediapod.placement.forwarding import PREFIX
 
 

@@ -76,6 +76,17 @@ class LoadBoard:
             return None
 
 
+def slots_of(load: Load) -> dict[str, object]:
+    """The answer of /slots. busy: 0..1 and above."""
+    return {
+        "draining": load.draining,
+        "taken": load.taken,
+        "capacity": load.capacity,
+        "room": load.packs,
+        "busy": round(load.busy, 3),
+    }
+
+
 def load_of(address: str, slots: Mapping[str, Any]) -> Load:
     """What a peer answered at /slots; an older one says nothing of room. Raises ValueError, KeyError, TypeError."""
     return Load(

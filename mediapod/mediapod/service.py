@@ -178,7 +178,7 @@ class Mediapod:
         taken, fill_share = len(registry.sessions), self.settings.placement_fill_percent / 100
         measured = Measured(
             self._occupancy.busy_share(),
-            registry.missed_share() if taken else 0.0,
+            registry.usual_missed_share() if taken else 0.0,
             self._watchdog.recent_lag_seconds(),
             registry.unmeasured,
         )

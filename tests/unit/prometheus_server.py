@@ -33,8 +33,8 @@ async def prometheus(answer):
 
 async def _shut(runner, listening):
     """End the server and every connection. Clients in threads may have given up on answers that nobody reads now, or
-    connect at this moment: accepting takes a few turns of the loop, and asyncio forgets a socket whose server was closed
-    in between.
+    connect at this moment: accepting takes a few turns of the loop, and asyncio forgets a socket whose server was
+    closed in between.
     """
     asyncio.get_running_loop().remove_reader(listening.fileno())
     for _ in range(TURNS):

@@ -155,14 +155,14 @@ class LibvpxEncoder(_Encoder):
             "cpu-used": "-16",
             "lag-in-frames": "0",
             "noise-sensitivity": "0",
-            "static-thresh": "1",
+            "static-thresh": "100",
             "minrate": str(rate),
             "maxrate": str(rate),
             "bufsize": str(rate),
             "undershoot-pct": "100",
             "overshoot-pct": "15",
             "qmin": "2",
-            "qmax": "56",
+            "qmax": "63",
         }
         return _context("libvpx", width, height, rate, options)
 

@@ -162,7 +162,7 @@ class LibvpxEncoder(_Encoder):
             "undershoot-pct": "100",
             "overshoot-pct": "15",
             "qmin": "2",
-            "qmax": "63",
+            "qmax": "56",
         }
         return _context("libvpx", width, height, rate, options)
 

@@ -50,7 +50,7 @@ class Window:
     @property
     def fails_by_far(self) -> bool:
         """Whether looking again would not change it."""
-        return self.frames_per_second < 25 or self.p95 > 150
+        return self.frames_per_second < 28 or self.p95 > 100
 
 
 class Sessions:

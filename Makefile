@@ -43,14 +43,15 @@ test: lint ## Everything: lint, unit, property, golden, chart, media, end to end
 	@tools/install-coturn
 	@$(BIN)/python -m devcluster cluster binaries $(PROGRAMS) >/dev/null
 	$(PYTEST) -n auto $(FAST_TESTS)
-	$(PYTEST) -n $(WORKERS) --dist loadgroup --durations=10 $(SHARED_TESTS) --ignore tests/e2e/test_live_pipeline.py
+	$(PYTEST) -n $(WORKERS) --dist loadfile --durations=10 $(SHARED_TESTS) --ignore tests/e2e/test_live_pipeline.py
 	$(PYTEST) --durations=10 $(ALONE_TESTS)
 
 test-fast: $(VENV)/test.stamp ## What needs no processes and no network: unit, property, golden
 	$(PYTEST) -n auto $(FAST_TESTS)
 
 soak: $(VENV)/test.stamp ## Everything that takes minutes: all faults for their full time, kills after every write, mutants
-	$(PYTEST) tests -m soak
+	$(PYTEST) -m soak -n $(WORKERS) --dist loadfile --durations=0 tests/property tests/e2e tests/faults
+	$(PYTEST) -m soak --durations=0 tests/media
 
 lint: $(VENV)/test.stamp ## ruff, mypy --strict, layers, generated files
 	@$(BIN)/ruff format --check .

@@ -1,7 +1,6 @@
 """Specs for fuzzing: random, drawn from the CRD's own schema, and lawful by its rules across fields."""
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from mediapipeline_operator.api.schema import crd
 Json = dict[str, Any]
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
 settings.load_profile("unhurried")
-TESTS = Path(__file__).parent
 MOST_ITEMS = 2
 # Kubernetes' own parts: its schema accepts much that its validation refuses, so these are chosen, not random.
 PARTS: dict[str, list[Any]] = {
@@ -62,14 +60,6 @@ PARTS: dict[str, list[Any]] = {
         [{"name": "a", "effect": "Grayscale"}, {"name": "b", "effect": "Passthrough", "parameters": {}}],
     ],
 }  # fmt: skip
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers (--dist loadgroup) a file stays with one; the fault scenarios share a run without faults."""
-    for item in items:
-        folder = item.path.relative_to(TESTS).parts[0]
-        item.add_marker(pytest.mark.xdist_group(folder if folder == "faults" else item.path.stem))
 
 
 NAMES = st.from_regex(r"\A[a-z]([-a-z0-9]{0,8}[a-z0-9])?\Z")

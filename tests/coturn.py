@@ -16,18 +16,22 @@ START_SECONDS = 20
 
 
 class Coturn:
-    """A running coturn. shared: it knows the shared secret, else the one user."""
+    """A running coturn. shared: it knows the shared secret, else the one user. It speaks TLS with the certificate that
+    it finds as `folder`/tls.crt and `folder`/tls.key.
+    """
 
     def __init__(self, folder: Path, shared: bool) -> None:
         binary = shutil.which("turnserver")
         if binary is None:
             pytest.skip("coturn is not installed (tools/install-coturn): relayed media cannot be tried")
-        self.port = _free_port()
+        self.port, self.tls_port = _free_port(), _free_port()
         self.log = folder / f"coturn-{self.port}.log"
         secret = ("--use-auth-secret", f"--static-auth-secret={SHARED_SECRET}")
         user = ("--lt-cred-mech", f"--user={USERNAME}:{PASSWORD}")
+        pair = (f"--cert={folder}/tls.crt", f"--pkey={folder}/tls.key", f"--tls-listening-port={self.tls_port}")
         command = (
-            *(binary, "-n", "--no-cli", "--no-tls", "--no-dtls", "--allow-loopback-peers", "--simple-log"),
+            *(binary, "-n", "--no-cli", "--no-dtls", *(pair if (folder / "tls.crt").exists() else ("--no-tls",))),
+            *("--allow-loopback-peers", "--simple-log"),
             *("--listening-ip=127.0.0.1", "--relay-ip=127.0.0.1", f"--listening-port={self.port}", "--realm=test"),
             *(secret if shared else user),
             *(f"--log-file={self.log}", f"--pidfile={folder}/coturn-{self.port}.pid", f"--userdb={folder}/turn.db"),

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from coturn import SHARED_SECRET, Coturn, running_coturn
 from devcluster.binaries import Quiet
 from devcluster.cluster import LocalCluster
 from devcluster.demo.load import LoadProcess
@@ -93,12 +94,12 @@ def _lowest_replicas(cluster: LocalCluster, seconds: float) -> int:
     return lowest
 
 
-def _browser_sees(cluster: LocalCluster, stages: tuple[dict[str, Any], ...]) -> ChromiumReport:
+def _browser_sees(cluster: LocalCluster, stages: tuple[dict[str, Any], ...], name: str = NAME) -> ChromiumReport:
     try:
         browser = find_chromium()
     except ChromiumError as error:
         pytest.skip(str(error))
-    url = cluster.service_url(NAMESPACE, NAME)
+    url = cluster.service_url(NAMESPACE, name)
     settings = ChromiumSettings(url, stages, seconds=60, enough_pictures=60, binary=browser)
     return asyncio.run(check_chromium(settings))
 
@@ -116,6 +117,35 @@ def test_chromium_does_not_see_an_effect_that_the_pipeline_does_not_have(cluster
     report = _browser_sees(cluster, other)
     assert report.numbers_increasing, report
     assert report.effect == "not seen", report.reason
+
+
+@pytest.fixture
+def coturn(cluster: LocalCluster, tmp_path: Path) -> Iterator[Coturn]:
+    """The TURN server of the relay example, which is ready with one pod."""
+    namespace, secret, pipeline = yaml.safe_load_all((ROOT / "examples" / "relay" / "studio-relay.yaml").read_text())
+    of = f"--namespace={NAMESPACE}"
+    with running_coturn(tmp_path) as server:
+        secret["stringData"]["secret"] = SHARED_SECRET
+        pipeline["spec"]["networking"]["media"]["turnURIs"] = [server.uri]
+        pipeline["spec"] |= {"replicas": 1, "autoscaling": {"engine": "None"}}
+        cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all((namespace, secret, pipeline)))
+        ready = ("wait", "--for=condition=Ready", "mediapipeline/studio-relay", "--timeout=120s", of)
+        cluster.kubectl(*ready, timeout_seconds=150)
+        yield server
+        cluster.kubectl("delete", "mediapipeline", "studio-relay", of)
+
+
+@pytest.mark.ui
+def test_chromium_is_served_through_a_turn_server_by_a_pod_that_has_no_other_address(
+    cluster: LocalCluster, coturn: Coturn
+) -> None:
+    stages = ({"effect": "GaussianBlur", "parameters": {"radius": 7}},)
+    report = _browser_sees(cluster, stages, "studio-relay")
+    assert report.numbers_increasing, report
+    assert report.effect == "seen", report.reason
+    coturn.stop()
+    with pytest.raises(ChromiumError, match="no address for media: TURN server"):
+        _browser_sees(cluster, stages, "studio-relay")
 
 
 def test_the_operator_runs_as_two_pods_with_its_own_rights(cluster: LocalCluster) -> None:

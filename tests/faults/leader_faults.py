@@ -40,8 +40,12 @@ def _wakes(leader: Operator) -> None:
     time.sleep(1.0)
 
 
-def _wakes_and_writes_nothing(leader: Operator) -> None:
+def _wakes_and_writes_nothing(rig: Rig, leader: Operator) -> None:
+    """Also while nobody tells it that its Lease is gone: its own clock has to."""
     before = len(leader.proxy.mutations())
+    with rig.holding(leader, "leases"):
+        leader.wake()
+        time.sleep(2.0)
     _wakes(leader)
     if late := [str(one.call) for one in leader.proxy.mutations()[before:]]:
         raise OracleError("O11", f"a leader that had lost its Lease wrote {late}")
@@ -58,7 +62,7 @@ def late_write(rig: Rig, reference: Reference) -> None:
         with rig.holding(standby, "deployments") as write:
             _overtaken(standby, late, lambda: rig.world.change(name, other), lambda: edit(rig, name))
             eventually(write.arrived.is_set, "the new leader's write", oracle="the suite itself")
-            _wakes_and_writes_nothing(leader)
+            _wakes_and_writes_nothing(rig, leader)
         converges(rig, name, reference.edited)
         late.open()
         time.sleep(1.0)
@@ -128,7 +132,7 @@ def _slept_through(rig: Rig, leader: Operator, standby: Operator, name: str) -> 
     with rig.holding(standby, "deployments") as write:
         edit(rig, name)
         eventually(write.arrived.is_set, "the new leader's write", oracle="the suite itself")
-        _wakes_and_writes_nothing(leader)
+        _wakes_and_writes_nothing(rig, leader)
 
 
 def _as_if_nothing_had_been(rig: Rig, reference: Reference, name: str) -> None:

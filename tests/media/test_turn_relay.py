@@ -15,6 +15,7 @@ from aiortc import RTCConfiguration, RTCIceServer
 from aiortc.rtcconfiguration import RTCIceTransportPolicy
 
 from coturn import PASSWORD, SHARED_SECRET, USERNAME, Coturn, running_coturn
+from devcluster.controlplane.pki import create_mutual_tls
 
 pytestmark = pytest.mark.media
 
@@ -69,6 +70,23 @@ async def test_a_session_whose_only_candidates_are_relayed_carries_frames(serve,
     assert server.results()["ok"] >= 10
     await client.close()
     await server.settle()
+
+
+async def test_through_tls_with_a_certificate_of_a_known_authority_only(serve, eventually, tmp_path, monkeypatch):
+    create_mutual_tls(tmp_path, "coturn", "127.0.0.1")
+    with running_coturn(tmp_path) as coturn:
+        server = await serve(**relay(f"turns:127.0.0.1:{coturn.tls_port}?transport=tcp"))
+        refused = await server.client().post()
+        assert refused.status_code == 503
+        assert "certificate verify failed" in refused.json()["detail"]
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.crt"))
+        await until_ready(server, eventually)
+        client = server.client()
+        answer = await client.post()
+        assert candidate_types(answer.json()["sdp"]) == {"relay"}
+        await client.follow(answer)
+        await client.wait_for(15)
+        await client.close()
 
 
 async def test_pod_and_client_both_behind_the_server_with_the_credentials_that_the_pod_gives(serve, coturn, eventually):

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import HealthCheck, Phase, find, settings
 from hypothesis import strategies as st
 
-from mediapipeline_operator.core.scaling import DataState, ScalingState, drain, feedforward, law, limits, removal
+from mediapipeline_operator.core.scaling import (
+    DataState,
+    ScalingState,
+    drain,
+    feedforward,
+    law,
+    limits,
+    removal,
+    states,
+)
 from mediapipeline_operator.core.scaling.situation import Situation
 from property import test_scaling_invariants as invariants
 
@@ -49,13 +58,13 @@ def forgets_its_timers(patch):
 
 
 def takes_latency_for_long_low(patch):
-    since = removal.healthy_since
+    since = states.healthy_since
 
     def long_ago(situation, data_state):
         found = since(situation, data_state)
         return None if found is None else found - timedelta(hours=1)
 
-    patch.setattr(removal, "healthy_since", long_ago)
+    patch.setattr(states, "healthy_since", long_ago)
 
 
 def counts_only_what_came_back(patch):

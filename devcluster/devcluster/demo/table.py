@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Group, RenderableType
+from rich.console import Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -17,9 +17,10 @@ ROWS = 14
 
 def render(rows: Sequence[tuple[Story, Observation]], note: str, now: Observation) -> RenderableType:
     """The last rows as a table; below it the decision in the operator's own words. `note` says what is simulated."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in COLUMNS:
-        table.add_column(column, justify="right" if column in ("TIME", "P95", "MISSED") else "left")
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    for column in COLUMNS:  # where the terminal is narrow the words of the last column fold, and no number is cut
+        justify: JustifyMethod = "right" if column in ("TIME", "P95", "MISSED") else "left"
+        table.add_column(column, justify=justify, no_wrap=column != COLUMNS[-1], overflow="fold")
     for story, seen in rows[-ROWS:]:
         table.add_row(*cells(story, seen))
     last = now.decision.get("message", "")

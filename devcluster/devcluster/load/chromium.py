@@ -22,7 +22,7 @@ from aiohttp import web
 from devcluster.load.clips import Codec
 from devcluster.load.drawing import draw
 from devcluster.load.layout import Layout
-from devcluster.load.signalling import OfferError, offer_until
+from devcluster.load.signalling import OfferError, ice_servers, offer_until
 from devcluster.load.statistics import summary
 from devcluster.load.verdict import PatchReading, Verdict, effect_seen
 
@@ -135,8 +135,13 @@ class _Checker:
 
     async def _give_settings(self, _request: web.Request) -> web.Response:
         settings = self._settings
+        try:
+            servers = await ice_servers(settings.service_url, token=settings.token)
+        except OfferError as error:
+            return web.json_response({"problem": str(error)})
         return web.json_response(
             {
+                "iceServers": servers,
                 "layout": self._layout.as_json(),
                 "framesPerSecond": settings.frames_per_second,
                 "seconds": settings.seconds,

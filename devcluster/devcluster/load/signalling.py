@@ -64,21 +64,33 @@ async def _answer_of(response: aiohttp.ClientResponse) -> Answer:
         raise OfferRefusedError(f"{response.url} answered no JSON with sdp and type: {error!r}") from error
 
 
-async def post_offer(service_url: str, sdp: str, *, token: str = "", timeout_seconds: float = 10.0) -> Answer:
-    """One offer over a connection of its own, so that a proxy may choose another pod each time.
-
-    Raises OfferRejectedError (503), OfferRefusedError (the client is wrong) or OfferError (anything else).
-    """
-    url = f"{service_url.rstrip('/')}/webrtc/offer"
+def _new_connection(token: str, timeout_seconds: float) -> aiohttp.ClientSession:
+    """A connection of its own, so that a proxy may choose another pod each time."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True), timeout=timeout, headers=headers)
+
+
+async def post_offer(service_url: str, sdp: str, *, token: str = "", timeout_seconds: float = 10.0) -> Answer:
+    """One offer. Raises OfferRejectedError (503), OfferRefusedError (the client is wrong), else OfferError."""
+    url = f"{service_url.rstrip('/')}/webrtc/offer"
     try:
         async with (
-            aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True), timeout=timeout) as session,
-            session.post(url, json={"sdp": sdp, "type": "offer"}, headers=headers) as response,
+            _new_connection(token, timeout_seconds) as session,
+            session.post(url, json={"sdp": sdp, "type": "offer"}) as response,
         ):
             return await _answer_of(response)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise OfferError(f"{url}: {error!r}") from error
+
+
+async def ice_servers(service_url: str, *, token: str = "", timeout_seconds: float = 10.0) -> list[dict[str, Any]]:
+    """The iceServers that the service gives its clients; none where it gives none. Raises OfferError."""
+    url = f"{service_url.rstrip('/')}/webrtc/ice-servers"
+    try:
+        async with _new_connection(token, timeout_seconds) as session, session.get(url) as response:
+            return list((await response.json())["iceServers"]) if response.status == 200 else []
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, TypeError) as error:
         raise OfferError(f"{url}: {error!r}") from error
 
 

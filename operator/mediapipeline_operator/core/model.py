@@ -177,6 +177,7 @@ class Findings:
     failed: Mapping[ChildRef, str] = field(default_factory=dict)  # writes that the API server rejected
     queued: bool = False  # the operator's own template is newer, and waits for its turn to roll out
     held: tuple[ChildRef, ...] = ()  # children that are not as they should be, while the pipeline is paused
+    unfinished: bool = False  # something changed meanwhile: the rest of the plan was not tried
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,18 +31,22 @@ _MEASURED_TIMES = frozenset({"observedTime", "nextEligible"})
 
 
 def status(snapshot: Snapshot, findings: Findings, outcome: Outcome | None, settings: BuildSettings) -> Json:
-    """The whole status after a pass. Without an outcome, what scaling wrote before stays."""
+    """The whole status after a pass. Without an outcome, what scaling wrote before stays.
+
+    A pass that was not finished has observed no new generation: who waits for that (kstatus does) wants its children.
+    """
     pipeline, old = snapshot.pipeline, snapshot.pipeline.status
+    generation = old.get("observedGeneration", 0) if findings.unfinished else pipeline.generation
     current = (*conditions(snapshot, findings), *_scaling_conditions(snapshot, outcome))
     body: Json = {
-        "observedGeneration": pipeline.generation,
+        "observedGeneration": generation,
         "selector": ",".join(f"{key}={value}" for key, value in labels.selector(pipeline.key.name).items()),
         "image": resolved_image(pipeline.spec, settings),
         **_replicas(snapshot.deployment),
         "desiredReplicas": _desired_replicas(snapshot, outcome),
         "endpoints": {"signalling": f"http://{pipeline.key.name}.{pipeline.key.namespace}.svc:{labels.HTTP_PORT}"},
         **_scaling(old, outcome),
-        "conditions": merged(old.get("conditions") or (), current, generation=pipeline.generation, now=snapshot.now),
+        "conditions": merged(old.get("conditions") or (), current, generation=generation, now=snapshot.now),
     }
     known: Json = _without_empty(body)
     return known

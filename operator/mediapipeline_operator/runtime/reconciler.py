@@ -145,7 +145,7 @@ class Reconciler:
         if outcome is not None:
             self._explain(pipeline.key, outcome)
         after = self._after_writes(snapshot, wanted, remembered.memory)
-        findings = replace(wanted.findings, failed=done.failed)
+        findings = replace(wanted.findings, failed=done.failed, unfinished=bool(done.stale))
         tools.rollouts.note(pipeline.key, rolling=template_rolls_out(after), waiting=findings.queued)
         body = status(after, findings, outcome, tools.build)
         for note in (*wanted.notes(done.scaled, done.failed), *announcements(pipeline.status, body)):

@@ -55,6 +55,13 @@ def test_a_settled_pipeline_is_ready(snapshot_of: Build) -> None:
     assert (body["replicas"], body["readyReplicas"], body["desiredReplicas"]) == (2, 2, 2)
 
 
+def test_a_pass_that_was_not_finished_has_not_observed_the_new_spec(snapshot_of: Build) -> None:
+    edited = snapshot_of(pipeline={"status": {"observedGeneration": 1}, "generation": 2})
+    cut_short = _status(edited, Findings(unfinished=True))
+    assert {cut_short["observedGeneration"], *(item["observedGeneration"] for item in cut_short["conditions"])} == {1}
+    assert _status(edited)["observedGeneration"] == 2
+
+
 def test_a_paused_pipeline_whose_children_are_not_as_it_wants_them_is_not_ready(snapshot_of: Build) -> None:
     paused = snapshot_of({"paused": True})
     assert _conditions(_status(paused))["Ready"]["status"] == "True"

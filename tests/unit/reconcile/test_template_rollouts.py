@@ -14,6 +14,7 @@ from mediapipeline_operator.core.plan import plan
 from mediapipeline_operator.core.resources import BuildSettings
 from mediapipeline_operator.core.rollouts import template_rolls_out
 from mediapipeline_operator.core.scaling.state import ScalingState
+from mediapipeline_operator.core.status import status
 from mediapipeline_operator.runtime.metrics import Metrics
 from mediapipeline_operator.runtime.rollouts import RolloutTurns
 
@@ -52,6 +53,12 @@ def test_it_rolls_when_its_turn_has_come(snapshot_of: Build) -> None:
     snapshot = snapshot_of(pipeline={"status": SETTLED}, rollout_slot=True)
     assert applied(snapshot, AFTER) == ["Deployment"]
     assert not plan(snapshot, AFTER, tick_seconds=10).findings.queued
+
+
+def test_a_new_spec_does_not_wait_after_a_pass_that_was_not_finished(snapshot_of: Build) -> None:
+    snapshot = snapshot_of(pipeline={"status": SETTLED, "generation": 2})
+    left = status(snapshot, Findings(unfinished=True), None, BEFORE)
+    assert applied(replace(snapshot, pipeline=replace(snapshot.pipeline, status=left)), AFTER) == ["Deployment"]
 
 
 def test_a_new_spec_never_waits(snapshot_of: Build) -> None:

@@ -152,7 +152,7 @@ function preferCodec(transceiver, mimeType) {
 }
 
 async function connect(settings) {
-  const peer = new RTCPeerConnection({ iceServers: [] });
+  const peer = new RTCPeerConnection({ iceServers: settings.iceServers });
   const [track] = canvas.captureStream(settings.framesPerSecond).getVideoTracks();
   preferCodec(peer.addTransceiver(track, { direction: "sendrecv" }), settings.mimeType);
   peer.addEventListener("track", (event) => { video.srcObject = new MediaStream([event.track]); });
@@ -187,6 +187,7 @@ async function report(content) {
 
 async function run() {
   const settings = await (await fetch("settings")).json();
+  if (settings.problem) throw new Error(settings.problem);
   const { layout } = settings;
   canvas.width = layout.width;
   canvas.height = layout.height;

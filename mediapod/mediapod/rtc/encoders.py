@@ -2,9 +2,9 @@
 
 Measured per 720p picture on one core: x264 as aiortc opens it 17 ms, `ultrafast` with one thread 2.6 ms;
 libvpx as aiortc opens it
-5.7 ms, with these options 3.2 ms before `static-thresh` was raised from 1 to 100, which saves 6 to 9 % where much of the
-picture stands still. Speed 12 instead of 16 takes 0.4 to 0.8 ms more and looks better only where the
-rate is too low for the picture (1 dB at 1.5 Mb/s).
+5.7 ms, with these options 3.2 ms before `static-thresh` was raised from 1 to 100, which saves 6 to 9 % where much of
+the picture stands still. Speed 12 instead of 16 takes 0.4 to 0.8 ms more and looks better only where the rate is too
+low for the picture (1 dB at 1.5 Mb/s).
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""How evenly sessions spread over pods, and how many offers are refused: placement against a Service's random choice.
+"""How many pods stay empty, how full the fullest is, how many offers are refused: packing, spreading, random choice.
 
-    python bench/placement.py [--pods 6] [--capacity 10] [--load 0.8] [--steps 200]
+    python bench/placement.py [--pods 6] [--capacity 10] [--load 0.4] [--load 0.8] [--steps 200]
 
 Real mediapods in one process, signalling over loopback. Offers go to a random pod, as kube-proxy would send them. The
 fleet is filled to the load and then, in each step, a random session ends and a new offer comes: an offer that is
-refused is lost, as a user's would be. Both ways see the same random numbers. Writes build/bench/placement.json.
+refused is lost, as a user's would be. Nobody connects, so sessions cost nothing and count as measured at once: the
+fill share alone says when a pod has no room. All ways see the same random numbers. Writes build/bench/placement.json.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import statistics
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,9 +33,12 @@ from rich.table import Table
 
 from mediapod.observability.logs import configure_logs
 from mediapod.service import Mediapod
+from mediapod.session import room, state
 from mediapod.settings import Settings
 
 LONGEST_WAIT_SECONDS = 3600.0  # nobody connects: a session lasts until it is deleted
+PACKED, SPREAD, RANDOM = "packing", "spreading", "random pod"
+FILL_PERCENT = {PACKED: 75, SPREAD: 0}  # of MEDIAPOD_PLACEMENT_FILL_PERCENT; RANDOM knows no peers
 
 
 @dataclass
@@ -41,6 +46,7 @@ class Outcome:
     """What one run saw."""
 
     spreads: list[int] = field(default_factory=list)
+    empty: list[int] = field(default_factory=list)
     offers: int = 0
     refused: int = 0
     seconds: list[float] = field(default_factory=list)
@@ -82,10 +88,11 @@ class Fleet:
         while len(self._locations) < sessions:
             await self.offer(outcome)
 
-    def spread(self) -> int:
-        """Sessions on the fullest pod less those on the emptiest."""
+    def look(self, outcome: Outcome) -> None:
+        """Sessions on the fullest pod less those on the emptiest, and pods without any."""
         taken = [len(pod.registry.sessions) for pod in self._pods]
-        return max(taken) - min(taken)
+        outcome.spreads.append(max(taken) - min(taken))
+        outcome.empty.append(taken.count(0))
 
     async def close(self) -> None:
         """Close the client."""
@@ -95,22 +102,24 @@ class Fleet:
         return f"http://127.0.0.1:{self._random.choice(self._pods).http.port}"
 
 
-async def run(options: argparse.Namespace, peers: str, sdp: str) -> Outcome:
-    """One run; `peers` empty: without placement."""
-    pods = [Mediapod(settings(options.capacity, peers)) for _ in range(options.pods)]
+async def run(options: argparse.Namespace, load: float, way: str, folder: str, sdp: str) -> Outcome:
+    """One run."""
+    peers = f"{folder}/{way}" if way in FILL_PERCENT else ""
+    values = settings(options.capacity, peers, FILL_PERCENT.get(way, 0))
+    pods = [Mediapod(values) for _ in range(options.pods)]
     for pod in pods:
         await pod.start()
     if peers:
         Path(peers).write_text("\n".join(f"127.0.0.1:{pod.admin.port}" for pod in pods))  # noqa: ASYNC240  once
     fleet, outcome = Fleet(pods, random.Random(options.seed), sdp), Outcome()
-    wanted = round(options.pods * options.capacity * options.load)
+    wanted = round(options.pods * options.capacity * load)
     try:
         await fleet.fill(wanted, Outcome())
         for _ in range(options.steps):
             await fleet.end_one()
             await asyncio.sleep(options.pause)
             await fleet.offer(outcome)
-            outcome.spreads.append(fleet.spread())
+            fleet.look(outcome)
             await fleet.fill(wanted, Outcome())  # a refused user is lost; the load is kept all the same
     finally:
         await fleet.close()
@@ -118,7 +127,7 @@ async def run(options: argparse.Namespace, peers: str, sdp: str) -> Outcome:
     return outcome
 
 
-def settings(capacity: int, peers: str) -> Settings:
+def settings(capacity: int, peers: str, fill_percent: int) -> Settings:
     """Of one pod."""
     values: dict[str, Any] = {
         "MEDIAPOD_BIND_ADDRESS": "127.0.0.1",
@@ -128,6 +137,7 @@ def settings(capacity: int, peers: str) -> Settings:
         "MAX_SESSIONS_PER_POD": capacity,
         "WEBRTC_TIMEOUT": LONGEST_WAIT_SECONDS,
         "MEDIAPOD_PEERS": peers,
+        "MEDIAPOD_PLACEMENT_FILL_PERCENT": fill_percent,
     }
     return Settings(**values)
 
@@ -142,35 +152,29 @@ async def offer_sdp() -> str:
     return "".join(f"{line}\r\n" for line in sdp.splitlines() if not line.startswith("a=candidate"))
 
 
-def rows(ours: Outcome, peer: Outcome, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """One row a measure."""
-    where = f"{options.pods} pods of {options.capacity}, load {options.load:.0%}"
+def rows(found: dict[str, Outcome], load: float, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """One row a measure; ours is packing."""
+    where = f"{options.pods} pods of {options.capacity}, load {load:.0%}"
+    offers = ", ".join(f"{outcome.offers}" for outcome in found.values())
 
-    def row(measure: str, unit: str, mine: float, others: float, note: str) -> dict[str, Any]:
-        result = {"measure": f"{measure} ({where})", "unit": unit, "direction": "lower", "ours": mine, "spread": None}
-        return result | {"peers": {"random pod": others}, "target": None, "note": note}
+    def row(measure: str, unit: str, value: Callable[[Outcome], float], note: str = "") -> dict[str, Any]:
+        values = {way: round(value(outcome), 2) for way, outcome in found.items()}
+        direction = "higher" if measure.startswith("empty") else "lower"
+        result = {"measure": f"{measure} ({where})", "unit": unit, "direction": direction}
+        result |= {"ours": values[PACKED], "spread": None}
+        return result | {"peers": {way: values[way] for way in (SPREAD, RANDOM)}, "target": None, "note": note}
 
     return [
-        row("sessions, fullest less emptiest pod, mean", "sessions", *means(ours.spreads, peer.spreads), ""),
-        row("sessions, fullest less emptiest pod, worst", "sessions", max(ours.spreads), max(peer.spreads), ""),
-        row("offers refused", "%", *refused(ours, peer), f"of {ours.offers} and {peer.offers}"),
-        row("offer to answer, p95", "ms", *tails(ours, peer), "client and all pods share one event loop"),
+        row("empty pods, mean", "pods", lambda one: statistics.mean(one.empty), "what scaling down can take at once"),
+        row("sessions, fullest less emptiest pod, mean", "sessions", lambda one: statistics.mean(one.spreads)),
+        row("offers refused", "%", lambda one: 100 * one.refused / max(1, one.offers), f"of {offers}"),
+        row("offer to answer, p95", "ms", tail_milliseconds, "client and all pods share one event loop"),
     ]
 
 
-def means(ours: list[int], peer: list[int]) -> tuple[float, float]:
-    """Of both."""
-    return round(statistics.mean(ours), 2), round(statistics.mean(peer), 2)
-
-
-def refused(*outcomes: Outcome) -> tuple[float, ...]:
-    """Percent of each."""
-    return tuple(round(100 * outcome.refused / max(1, outcome.offers), 2) for outcome in outcomes)
-
-
-def tails(*outcomes: Outcome) -> tuple[float, ...]:
-    """95th percentile of each in milliseconds."""
-    return tuple(round(1000 * statistics.quantiles(outcome.seconds, n=20)[-1], 1) for outcome in outcomes)
+def tail_milliseconds(outcome: Outcome) -> float:
+    """95th percentile."""
+    return 1000 * statistics.quantiles(outcome.seconds, n=20)[-1]
 
 
 def report(measured: list[dict[str, Any]]) -> dict[str, Any]:
@@ -184,29 +188,32 @@ def report(measured: list[dict[str, Any]]) -> dict[str, Any]:
 
 def show(measured: list[dict[str, Any]]) -> None:
     """Print a table."""
-    table = Table("measure", "unit", "placement", "random pod", "note")
+    table = Table("measure", "unit", PACKED, SPREAD, RANDOM, "note")
     for row in measured:
-        peer = row["peers"]["random pod"]
-        table.add_row(row["measure"], row["unit"], str(row["ours"]), str(peer), row["note"])
+        peers = row["peers"]
+        table.add_row(row["measure"], row["unit"], *map(str, (row["ours"], peers[SPREAD], peers[RANDOM])), row["note"])
     Console().print(table)
 
 
 def main() -> None:
-    """Run both ways, print, write."""
+    """Run all ways, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--pods", type=int, default=6)
     parser.add_argument("--capacity", type=int, default=10)
-    parser.add_argument("--load", type=float, default=0.8)
+    parser.add_argument("--load", type=float, action="append", help="share of all places; 0.4 and 0.8 unless given")
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--pause", type=float, default=0.05, help="seconds between an end and the next offer")
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
     configure_logs("ERROR", "text")
+    state.PATIENCE_SECONDS = 0.0  # type: ignore[misc]
+    room.LOOP_LAG_LIMIT_SECONDS = room.BUSY_LIMIT = 1e9  # type: ignore[misc]  # one loop and process for all of them
+    measured = []
     with tempfile.TemporaryDirectory() as folder:
         sdp = asyncio.run(offer_sdp())
-        ours = asyncio.run(run(options, f"{folder}/peers", sdp))
-        peer = asyncio.run(run(options, "", sdp))
-    measured = rows(ours, peer, options)
+        for load in options.load or [0.4, 0.8]:
+            found = {way: asyncio.run(run(options, load, way, folder, sdp)) for way in (PACKED, SPREAD, RANDOM)}
+            measured += rows(found, load, options)
     path = Path("build/bench/placement.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report(measured), indent=2) + "\n")

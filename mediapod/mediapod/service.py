@@ -32,6 +32,7 @@ from mediapod.engine.stages import build_stages, changes_nothing
 from mediapod.frames.ledger import FrameLedger
 from mediapod.ipc.tether import Status
 from mediapod.observability.metrics import Metrics
+from mediapod.observability.occupancy import Occupancy, usable_cpus
 from mediapod.observability.watchdog import LoopWatchdog
 from mediapod.placement import Load, Placement
 from mediapod.placement.peers import find_peers
@@ -46,6 +47,7 @@ from mediapod.rtc.turn import TurnServers
 from mediapod.rtc.video import FramePolicy, LatePolicy, VideoPath
 from mediapod.session.admission import Admission, Headroom
 from mediapod.session.registry import SessionRegistry
+from mediapod.session.room import Measured, has_room
 from mediapod.session.state import Limits
 from mediapod.settings import Settings
 
@@ -83,6 +85,7 @@ class Mediapod:
         self._encode_pool = ThreadPoolExecutor(settings.workers + 1, thread_name_prefix="mediapod-encode")
         self._unchanged = engine is None and not self._device and _changes_nothing(settings)
         self._watchdog = LoopWatchdog(self.metrics.loop_lag)
+        self._occupancy = Occupancy(self.engine.busy_seconds, usable_cpus() if part is None else 1.0)
         admission = Admission(settings.max_sessions, _headroom(settings), self._watchdog.recent_lag_seconds)
         deadline_seconds = settings.frame_deadline_milliseconds / 1000
         self.registry = SessionRegistry(admission, _limits(settings), self._make_peer, self.metrics, deadline_seconds)
@@ -90,7 +93,7 @@ class Mediapod:
         self._publish_metrics()
         self.admin, self.http = self._servers()
         self.placement = Placement(
-            find_peers(settings.peers, self.admin.port), self._load, self.settings.admin_address(self.admin.port)
+            find_peers(settings.peers, self.admin.port), self.load, self.settings.admin_address(self.admin.port)
         )
         self._requests = RequestProcessor(self._request_engine, settings.workers)
         simulated = settings.effective_device == SIMULATED_DEVICE
@@ -101,11 +104,12 @@ class Mediapod:
         """Serve the probes, warm up, then be ready. Raises IncompatibleAiortc, or what the engine raises."""
         loop = asyncio.get_running_loop()
         signalling = self._signalling()
-        self.admin.start(admin_app(signalling, self))
+        self.admin.start(admin_app(signalling, self, self.load))
         self.http.start(self._http_app(signalling))
         await compat.self_test()
         await self.engine.start()
         self._tasks += [loop.create_task(self._watchdog.run()), loop.create_task(self.registry.watch_timers())]
+        self._tasks.append(loop.create_task(self._occupancy.run()))
         if self._relay is not None:
             self._tasks.append(loop.create_task(self._relay.prove()))
         self.metrics.build_info(importlib.metadata.version("mediapod"), self.engine.device)
@@ -163,7 +167,28 @@ class Mediapod:
             taken=taken,
             capacity=admission.capacity,
             open=admission.admits(taken, registry.missed_share),
+            room=self.load().room,
+            busy=round(self._occupancy.busy_share(), 1),
             unready=self._relay.unproven if self._relay is not None else "",
+        )
+
+    def load(self) -> Load:
+        """How full the pod is, and whether it has room."""
+        registry, admission = self.registry, self.registry.admission
+        taken, fill_share = len(registry.sessions), self.settings.placement_fill_percent / 100
+        measured = Measured(
+            self._occupancy.busy_share(),
+            registry.usual_missed_share() if taken else 0.0,
+            self._watchdog.recent_lag_seconds(),
+            registry.unmeasured,
+        )
+        return Load(
+            self.settings.admin_address(self.admin.port),
+            taken,
+            admission.capacity,
+            draining=admission.draining or not admission.started,
+            room=has_room(taken, admission.capacity, fill_share, measured),
+            busy=measured.busy_share,
         )
 
     def _own_engine(self) -> Engine:
@@ -234,6 +259,7 @@ class Mediapod:
             publish=self._make_publisher,
             owner=self._part.owner if self._part is not None else self.placement.owner,
             placement=self.placement,
+            has_room=lambda: self.load().packs,
         )
 
     def _processing(self) -> Processing:
@@ -261,16 +287,6 @@ class Mediapod:
     @staticmethod
     def _on_cpu(stages: Sequence[StageSpec], *, background: bool = False) -> Engine:
         return build_engine(stages, "CPU", background=background)
-
-    def _load(self) -> Load:
-        admission = self.registry.admission
-        taken = self.registry.active + self.registry.pending
-        return Load(
-            self.settings.admin_address(self.admin.port),
-            taken,
-            admission.capacity,
-            admission.draining or not admission.started,
-        )
 
     def _publish_metrics(self) -> None:
         registry, gauge = self.registry, self.metrics.gauge

@@ -236,8 +236,16 @@ class Settings(BaseSettings):
         "",
         max_length=512,
         validation_alias="MEDIAPOD_PEERS",
-        description="DNS name whose addresses are the pods of the pipeline: offers are placed on the emptiest. Or the "
+        description="DNS name whose addresses are the pods of the pipeline: offers are placed on one of them. Or the "
         "path of a file with one address:port (admin port) in each line. Empty: every offer is served here.",
+    )
+    placement_fill_percent: float = Field(
+        75,
+        ge=0,
+        le=100,
+        validation_alias="MEDIAPOD_PLACEMENT_FILL_PERCENT",
+        description="Offers go to the fullest pod that, with one session more, holds at most this share of "
+        "MAX_SESSIONS_PER_POD and whose measured load has room for it; else they spread. 0: they always spread.",
     )
     process_maximum_bytes: int = Field(
         16 * 1024 * 1024,

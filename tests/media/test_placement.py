@@ -1,13 +1,27 @@
-"""Several pods of one pipeline: offers are placed on the emptier one, session URLs work at every pod."""
+"""Several pods of one pipeline: offers are packed while there is room, else spread; session URLs work at every pod."""
 
 import asyncio
 import socket
+import time
 from contextlib import closing
 
 import httpx
 import pytest
 
+from mediapod.placement.forwarding import ROOM_HEADER
+from mediapod.session import room, state
+
 pytestmark = pytest.mark.media
+
+SLOW = 1e9
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Sessions that never connect count as measured at once (they cost nothing), on however slow a machine."""
+    monkeypatch.setattr(state, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(room, "LOOP_LAG_LIMIT_SECONDS", SLOW)
+    monkeypatch.setattr(room, "BUSY_LIMIT", SLOW)
 
 
 @pytest.fixture
@@ -97,11 +111,13 @@ async def test_any_pod_ends_a_session_through_its_url(fleet, http, eventually):
 async def test_an_owner_that_is_gone_is_404_or_503_and_nobody_else_is_asked(fleet, http, tmp_path):
     first, second = await fleet(2)
     location = (await second.client().post()).headers["location"]
-    await second.mediapod.stop()
-    assert (await http.delete(first.url + location)).status_code == 503
-    (tmp_path / "peers").write_text(first.admin_url.removeprefix("http://"))
+    owner = next(server for server in (first, second) if server.mediapod.registry.sessions)
+    other = first if owner is second else second
+    await owner.mediapod.stop()
+    assert (await http.delete(other.url + location)).status_code == 503
+    (tmp_path / "peers").write_text(other.admin_url.removeprefix("http://"))
     stranger = "/session/0123456789-" + "0" * 32
-    assert (await http.delete(first.url + stranger)).status_code == 404
+    assert (await http.delete(other.url + stranger)).status_code == 404
 
 
 async def test_what_was_handed_on_is_not_handed_on_again(fleet, http):
@@ -152,3 +168,96 @@ async def test_peers_are_asked_at_most_once_a_second(fleet):
     await asyncio.gather(*(board.loads() for _ in range(50)))
     assert asked <= 1
     assert before == 0
+
+
+async def answered(servers, count: int) -> list[int]:
+    """Offers at one pod after the other, each after what is known has become old."""
+    statuses = []
+    for index in range(count):
+        for server in servers:
+            server.mediapod.placement._board._asked = float("-inf")
+        statuses.append((await servers[index % len(servers)].client().post()).status_code)
+    return statuses
+
+
+async def test_offers_at_all_pods_fill_one_after_the_other_while_there_is_room(fleet, measured):
+    servers = await fleet(3, MAX_SESSIONS_PER_POD=4)
+    assert await answered(servers, 4) == [200] * 4
+    assert sorted(taken(servers)) == [0, 1, 3], "three of four are three quarters"
+    assert await answered(servers, 5) == [200] * 5
+    assert sorted(taken(servers)) == [3, 3, 3]
+    assert await answered(servers, 4) == [200] * 3 + [503], "then they fill up evenly, and nobody is refused before"
+
+
+async def test_packing_is_off_at_0_percent(fleet, measured):
+    servers = await fleet(3, MAX_SESSIONS_PER_POD=8, MEDIAPOD_PLACEMENT_FILL_PERCENT=0)
+    await answered(servers, 9)
+    assert max(taken(servers)) - min(taken(servers)) <= 2, taken(servers)
+
+
+async def test_a_hot_pod_is_not_packed_though_it_has_places(fleet, measured, monkeypatch):
+    servers = await fleet(3, MAX_SESSIONS_PER_POD=100)
+    await answered(servers, 3)
+    hot = max(servers, key=lambda server: len(server.mediapod.registry.sessions))
+    assert taken([hot]) == [3]
+    monkeypatch.setattr(room, "BUSY_LIMIT", 0.8)
+    for server in servers:
+        busy = 0.7 if server is hot else 0.1
+        monkeypatch.setattr(server.mediapod._occupancy, "busy_share", lambda busy=busy: busy)
+    await answered(servers, 3)
+    assert sorted(taken(servers)) == [0, 3, 3], "a fourth would make it 93 % busy; the others are packed"
+
+
+async def test_a_burst_spreads_since_nobody_has_seen_its_load(fleet):
+    servers = await fleet(3, MAX_SESSIONS_PER_POD=8)
+    offers = [await server.client().offer() for server in servers * 3]
+    for index, offer in enumerate(offers):
+        assert (await servers[index % 3].client().send(offer)).status_code == 200
+    assert max(taken(servers)) <= 5, taken(servers)
+
+
+async def test_a_pod_with_a_full_device_says_that_it_has_no_room(serve, http, eventually):
+    server = await serve(MEDIAPOD_DEVICE="Simulated", MEDIAPOD_SIMULATED_SERVICE_TIME_MILLISECONDS=60)
+
+    async def slots():
+        return (await http.get(f"{server.admin_url}/slots")).json()
+
+    assert (await slots())["room"] is True
+    for _ in range(2):
+        client = server.client()
+        await client.connect()
+        await client.wait_for(2)
+    found = await slots()
+    for _ in range(200):
+        if found["busy"] >= 0.5:
+            break
+        await asyncio.sleep(0.1)
+        found = await slots()
+    assert found["busy"] >= 0.5
+    assert found["taken"] == 2
+    assert found["capacity"] == 100
+    assert found["room"] is False
+
+
+async def test_what_packs_is_served_only_where_there_still_is_room(fleet, http, measured):
+    first, second = await fleet(2, MAX_SESSIONS_PER_POD=1)
+    body = await first.client().offer()
+    answer = await http.post(f"{second.admin_url}/placement/webrtc/offer", json=body, headers={ROOM_HEADER: "1"})
+    assert answer.status_code == 412
+    assert taken([first, second]) == [0, 0]
+    assert second.metric("mediapod_offers_total", result="rejected_capacity") == 0, "nobody has been refused"
+    answer = await http.post(f"{second.url}/webrtc/offer", json=body, headers={ROOM_HEADER: "1"})
+    assert answer.status_code == 200, "a user's header means nothing"
+
+
+async def test_nobody_is_refused_by_what_was_known_a_moment_ago(fleet, http, eventually):
+    servers = await fleet(2, MAX_SESSIONS_PER_POD=1)
+    answers = [await servers[0].client().post() for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 503]
+    own = f"/session/{servers[0].mediapod.placement.owner}"
+    locations = [answer.headers["location"] for answer in answers[:2]]
+    elsewhere = next(location for location in locations if not location.startswith(own))
+    await http.delete(servers[0].url + elsewhere)
+    await eventually(lambda: sum(taken(servers)) == 1, 10)
+    servers[0].mediapod.placement._board._asked = time.monotonic() - 0.3  # since when it believes that all are full
+    assert (await servers[0].client().post()).status_code == 200

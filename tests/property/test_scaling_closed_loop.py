@@ -18,6 +18,7 @@ from mediapipeline_operator.core.scaling import (
     DataState,
     DecisionAction,
     MarkDraining,
+    MarkFirst,
     PodFacts,
     PodSignals,
     ProblemKind,
@@ -55,7 +56,12 @@ class Pod:
     created: float
     sessions: int = 0
     marked: float | None = None
+    first: bool = False
     draining: bool = False
+
+    @property
+    def cost(self):
+        return -2000 if self.first else -1000 if self.marked is not None else 0
 
     def started(self, now):
         return now >= self.created + STARTUP
@@ -137,6 +143,7 @@ class World:
             ready=pod.ready(self.now),
             ready_since=moment + timedelta(seconds=STARTUP) if pod.ready(self.now) else None,
             draining=pod.marked is not None,
+            goes_first=pod.first,
             drain_started=None if pod.marked is None else START + timedelta(seconds=pod.marked),
             sessions=pod.sessions if pod.started(self.now) else None,
             admin_draining=pod.draining if pod.started(self.now) else None,
@@ -187,15 +194,17 @@ class World:
         pod = next(pod for pod in self.pods if pod.uid == action.uid)
         if isinstance(action, MarkDraining):
             pod.marked = self.now
+        elif isinstance(action, MarkFirst):
+            pod.first = True
         elif isinstance(action, Unmark):
-            pod.marked = None
+            pod.marked, pod.first = None, False
         elif isinstance(action, RequestDrain | RequestUndrain):
             pod.draining = isinstance(action, RequestDrain)
 
     def replicate(self):
         """The ReplicaSet: unready pods go first, then by deletion cost, then the newest."""
         while len(self.pods) > self.replicas:
-            pod = min(self.pods, key=lambda p: (p.ready(self.now), -1000 if p.marked is not None else 0, -p.created))
+            pod = min(self.pods, key=lambda p: (p.ready(self.now), p.cost, -p.created))
             self.killed += pod.sessions
             self.pods.remove(pod)
         while len(self.pods) < self.replicas:
@@ -285,6 +294,20 @@ def test_one_endless_session_does_not_block_scaling_down():
     assert world.replicas == 2
     assert world.killed == 0
     assert world.total == 1
+
+
+def test_an_empty_drained_replica_does_not_wait_for_a_slower_one():
+    """Two replicas drain; the one that is empty goes though the other still has a session, which is not cut."""
+    world = World(pipeline(minReplicas=3, drain={"maxParallel": 2}), replicas=5)
+    world.run(60)
+    slow, quick = world.pods[:2]
+    for pod in (slow, quick):
+        pod.marked, pod.draining = world.now, True
+    slow.sessions = 1
+    world.run(3 * TICK)
+    assert quick not in world.pods
+    assert slow in world.pods
+    assert (slow.sessions, world.killed) == (1, 0)
 
 
 def test_new_load_takes_a_draining_replica_back_before_it_makes_new_ones():

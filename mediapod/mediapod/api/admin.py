@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 
 from fastapi import APIRouter
 
+from mediapod.placement import Load
+from mediapod.placement.board import slots_of
 from mediapod.session.registry import SessionRegistry
 
 
-def admin_router(registry: SessionRegistry) -> APIRouter:
-    """/sessions, /slots (what other pods ask) and /drain."""
+def admin_router(registry: SessionRegistry, load: Callable[[], Load]) -> APIRouter:
+    """/sessions, /slots (what other pods ask) and /drain. load: of this pod."""
     router = APIRouter()
 
     @router.get("/sessions")
@@ -25,11 +28,7 @@ def admin_router(registry: SessionRegistry) -> APIRouter:
 
     @router.get("/slots")
     async def slots() -> dict[str, object]:
-        return {
-            "draining": registry.admission.draining or not registry.admission.started,
-            "taken": registry.active + registry.pending,
-            "capacity": registry.admission.capacity,
-        }
+        return slots_of(load())
 
     @router.post("/drain")
     async def drain() -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fastapi import FastAPI
 
@@ -20,6 +20,7 @@ from mediapod.api.ui import ui_router
 from mediapod.api.webrtc import status_router, webrtc_router
 from mediapod.api.whip import whip_router
 from mediapod.observability.metrics import Metrics
+from mediapod.placement import Load
 from mediapod.placement.forwarding import PREFIX
 
 
@@ -48,10 +49,10 @@ def http_app(
     return app
 
 
-def admin_app(signalling: Signalling, condition: Condition) -> FastAPI:
+def admin_app(signalling: Signalling, condition: Condition, load: Callable[[], Load]) -> FastAPI:
     """The application for the operator, probes, Prometheus, and the pipeline's other pods."""
     app = _app("mediapod admin")
-    app.include_router(admin_router(signalling.registry))
+    app.include_router(admin_router(signalling.registry, load))
     app.include_router(health_router(condition, _exposition(signalling.metrics)))
     _include_signalling(app, signalling.here_only(), PREFIX)
     return app

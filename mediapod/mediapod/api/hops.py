@@ -6,6 +6,7 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from mediapod.placement import Answer, Hop
+from mediapod.placement.forwarding import NO_ROOM_STATUS, ROOM_HEADER
 
 FORWARDED_HEADERS = ("authorization", "content-type", "accept", "if-match")
 
@@ -22,3 +23,13 @@ def as_response(answer: Answer) -> Response:
     for name, value in answer.headers:
         response.headers.append(name, value)
     return response
+
+
+def asks_for_room(request: Request) -> bool:
+    """Whether another pod has handed this offer on only because it believes that there is room here."""
+    return ROOM_HEADER in request.headers
+
+
+def no_room() -> Response:
+    """The answer to that when there is none any more."""
+    return Response(status_code=NO_ROOM_STATUS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -11,7 +12,7 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from mediapod.access import Access
-from mediapod.api.hops import as_response, hop_of
+from mediapod.api.hops import as_response, asks_for_room, hop_of, no_room
 from mediapod.api.limits import TokenBucket, check_access, read_body
 from mediapod.api.problems import Problem
 from mediapod.api.refusals import RefusedProblem, ask_owner, check_rate, result_of, unavailable
@@ -51,7 +52,8 @@ class OfferForm(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Signalling:
-    """What the signalling endpoints need. placement None: every offer is served here, the last hop."""
+    """What the signalling endpoints need. placement None: every offer is served here, the last hop. has_room: see
+    mediapod.session.room."""
 
     registry: SessionRegistry
     metrics: Metrics
@@ -62,6 +64,7 @@ class Signalling:
     address: MediaAddress
     publish: PeerFactory
     owner: str
+    has_room: Callable[[], bool]
     placement: Placement | None = None
 
     def here_only(self) -> Signalling:
@@ -69,7 +72,11 @@ class Signalling:
         return replace(self, placement=None)
 
     async def offer(self, request: Request, form: OfferForm) -> Response:
-        """Answer the offer in `request`, here or by another pod. Raises Problem; counts every outcome."""
+        """Answer the offer in `request`, here or by another pod. Raises Problem; counts every outcome, but not that a
+        pod which wanted to pack must look further: nobody is refused by that.
+        """
+        if self.placement is None and asks_for_room(request) and not self.has_room():
+            return no_room()
         try:
             response, result = await self._offer(request, form)
         except Problem as problem:

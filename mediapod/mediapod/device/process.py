@@ -19,6 +19,7 @@ from mediapod.ipc.listener import inherited
 from mediapod.ipc.orders import Orders
 from mediapod.ipc.tether import Status, Tether
 from mediapod.observability.metrics import Metrics
+from mediapod.observability.occupancy import Occupancy, usable_cpus
 from mediapod.run import EXIT_BAD_SETTINGS, EXIT_FAILED, CannotRun
 from mediapod.settings import Settings
 
@@ -42,6 +43,7 @@ class DeviceProcess:
         except InvalidStages as error:
             raise CannotRun(error.describe(), EXIT_BAD_SETTINGS) from error
         self._metrics.device_busy(self._engine.busy_seconds)
+        self._occupancy = Occupancy(self._engine.busy_seconds, usable_cpus())
         self._engines = Engines(self._engine, self._for_requests)
         self._tether = Tether(orders.control, self._status, lambda _: None, stopping.set)
         self._admin = HttpServer(inherited(orders.admin))
@@ -52,6 +54,7 @@ class DeviceProcess:
         """Warm up and serve. Raises CannotRun when the device is not the one that is wanted."""
         loop = asyncio.get_running_loop()
         self._tasks.append(loop.create_task(self._tether.run(), name="mediapod-beats"))
+        self._tasks.append(loop.create_task(self._occupancy.run(), name="mediapod-occupancy"))
         self._admin.start(self._admin_app())
         if self._orders.wanted_device not in ("", self._engine.device):
             raise CannotRun(f"the device is {self._engine.device}, no longer {self._orders.wanted_device}", EXIT_FAILED)
@@ -78,7 +81,8 @@ class DeviceProcess:
         self._tether.close()
 
     def _status(self) -> Status:
-        return Status(started=self._started, device=self._engine.device)
+        busy = round(self._occupancy.busy_share(), 1)
+        return Status(started=self._started, device=self._engine.device, busy=busy)
 
     def _for_requests(self, stages: list[StageSpec]) -> Engine:
         """On the GPU, behind the live frames; the only device that requests share."""

@@ -71,6 +71,15 @@ class Crew:
         """Sessions of the pod, pending ones counted."""
         return sum(member.taken for member in self.workers)
 
+    def busy_share(self) -> float:
+        """Of the device that the workers share, or of their CPUs, whichever is busier. The mean over the workers: the
+        next session goes to the least loaded, which says itself whether it has room.
+        """
+        workers = self.workers
+        cpus = sum(member.status.busy for member in workers) / len(workers) if workers else 0.0
+        device = self._device.member if self._device is not None else None
+        return max(cpus, device.status.busy if device is not None else 0.0)
+
     def owner(self, number: str) -> Member | None:
         """The worker that session URLs call `number`, None: there is none, or it is not running."""
         if not number.isdecimal() or int(number) >= len(self._workers):
@@ -177,6 +186,7 @@ def _environment(share: Share, device: Mapping[str, str]) -> dict[str, str]:
         "MAX_SESSIONS_PER_POD": str(share.sessions),
         "MEDIAPOD_MEDIA_PORT_RANGE": f"{share.ports[0]}-{share.ports[1]}" if share.ports else "",
         "MEDIAPOD_PEERS": "",
+        "MEDIAPOD_PLACEMENT_FILL_PERCENT": "100",  # of the pod's places the front keeps count
         "MEDIAPOD_ALLOWED_ORIGINS": "",
         **device,
     }

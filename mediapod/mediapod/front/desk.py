@@ -10,7 +10,7 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from mediapod.access import Access
-from mediapod.api.hops import as_response, hop_of
+from mediapod.api.hops import as_response, asks_for_room, hop_of, no_room
 from mediapod.api.limits import MAXIMUM_BODY_BYTES, TokenBucket, check_access, read_body
 from mediapod.api.meter import ANSWERED_BY
 from mediapod.api.problems import Problem
@@ -30,6 +30,7 @@ from mediapod.observability.metrics import Metrics, OfferResult
 from mediapod.placement import Load, Placement
 from mediapod.placement.forwarding import PREFIX, WORKER_MARK
 from mediapod.session.admission import DRAINING, RECONNECT_SECONDS
+from mediapod.session.room import Measured, has_room
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +41,7 @@ WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 @dataclass(slots=True)
 class Desk:
     """Hands out requests. owner, address: this pod in session URLs and for its peers; started: whether all processes
-    have been ready.
+    have been ready; fill_share: see MEDIAPOD_PLACEMENT_FILL_PERCENT.
     """
 
     crew: Crew
@@ -52,6 +53,7 @@ class Desk:
     address: str
     placement: Placement
     started: Callable[[], bool]
+    fill_share: float
     draining: bool = False
 
     def set_draining(self, draining: bool) -> None:
@@ -62,13 +64,26 @@ class Desk:
 
     def load(self) -> Load:
         """How full the pod is."""
-        capacity = sum(member.status.capacity for member in self.crew.workers)
-        return Load(self.address, self.crew.taken, capacity, self.draining or not self.started() or not capacity)
+        workers = self.crew.workers
+        capacity = sum(member.status.capacity for member in workers)
+        draining = self.draining or not self.started() or not capacity
+        busy = self.crew.busy_share()
+        room = self._has_room(self.crew.taken, capacity, busy)
+        return Load(self.address, self.crew.taken, capacity, draining=draining, room=room, busy=busy)
+
+    def _has_room(self, taken: int, capacity: int, busy_share: float) -> bool:
+        """By the pod's share of places and device, and by what the worker says that would get the next session."""
+        following = least_loaded(self.crew.workers)
+        if following is None or following.opening or not following.status.room:
+            return False
+        return has_room(taken, capacity, self.fill_share, Measured(busy_share))
 
     async def offer(self, request: Request, stream: str | None = None, *, here_only: bool = False) -> Response:
         """Have an offer answered; stream: the one to be watched, whose owner must answer. Raises Problem; counts every
         offer that no worker has counted.
         """
+        if here_only and asks_for_room(request) and not self.load().packs:
+            return no_room()
         try:
             return await self._offer(request, stream, None if here_only else self.placement)
         except Problem as problem:

@@ -126,4 +126,5 @@ class Front:
             placement=self.placement,
             started=lambda: self._started,
             address=self._address,
+            fill_share=settings.placement_fill_percent / 100,
         )

@@ -14,6 +14,7 @@ from mediapod.api.meter import RequestMeter
 from mediapod.api.problems import answer_with_problems
 from mediapod.front.census import sessions_of, status_of
 from mediapod.front.desk import Desk
+from mediapod.placement.board import slots_of
 from mediapod.placement.forwarding import PREFIX
 
 
@@ -95,8 +96,7 @@ def _admin_router(desk: Desk) -> APIRouter:
 
     @router.get("/slots")
     async def slots() -> dict[str, object]:
-        load = desk.load()
-        return {"draining": load.draining, "taken": load.taken, "capacity": load.capacity}
+        return slots_of(desk.load())
 
     @router.post("/drain")
     async def drain() -> dict[str, object]:

@@ -24,8 +24,9 @@ LOOK_SECONDS = 0.1  # a change is told this soon
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """One heartbeat. taken: sessions, pending ones counted; open: whether one more would be let in; unready: why this
-    process could not serve a session at all, empty: it could.
+    """One heartbeat. taken: sessions, pending ones counted; open: whether one more would be let in; room: whether one
+    more had better come here; busy: share of its device or CPU; unready: why this process could not serve a session at
+    all, empty: it could.
     """
 
     started: bool = False
@@ -34,6 +35,8 @@ class Status:
     taken: int = 0
     capacity: int = 0
     open: bool = False
+    room: bool = False
+    busy: float = 0.0
     unready: str = ""
 
     def encode(self) -> bytes:

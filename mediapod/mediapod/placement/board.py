@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import httpx
 
@@ -27,10 +29,10 @@ class LoadBoard:
         self._asked = float("-inf")
         self._asking = asyncio.Lock()
 
-    async def loads(self) -> list[Load]:
-        """The loads known, asked for anew if they are older than a second."""
+    async def loads(self, fresh_seconds: float = FRESH_SECONDS) -> list[Load]:
+        """The loads known, asked for anew if they are older than that; those who wait for it share one asking."""
         async with self._asking:
-            if time.monotonic() - self._asked >= FRESH_SECONDS:
+            if time.monotonic() - self._asked >= fresh_seconds:
                 await self._ask_all()
         return list(self._loads.values())
 
@@ -41,9 +43,14 @@ class LoadBoard:
         return self._addresses.get(owner)
 
     def placed(self, address: str) -> None:
-        """A session went there: until the next asking, count it."""
+        """A session went there: until the next asking, count it, and nobody knows what it costs."""
         if address in self._loads:
-            self._loads[address] = replace(self._loads[address], taken=self._loads[address].taken + 1)
+            self._loads[address] = replace(self._loads[address], taken=self._loads[address].taken + 1, room=False)
+
+    def without_room(self, address: str) -> None:
+        """The peer has no room any more, though it may still take sessions."""
+        if address in self._loads:
+            self._loads[address] = replace(self._loads[address], room=False)
 
     def unreachable(self, address: str) -> None:
         """The peer did not answer or refused: until the next asking, leave it alone."""
@@ -64,7 +71,29 @@ class LoadBoard:
     async def _ask(self, address: str) -> Load | None:
         try:
             answer = await self._http.get(f"http://{address}/slots", timeout=ASK_SECONDS)
-            slots = answer.raise_for_status().json()
-            return Load(address, int(slots["taken"]), max(1, int(slots["capacity"])), bool(slots["draining"]))
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError):
+            return load_of(address, answer.raise_for_status().json())
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError, AttributeError):
             return None
+
+
+def slots_of(load: Load) -> dict[str, object]:
+    """The answer of /slots. busy: 0..1 and above."""
+    return {
+        "draining": load.draining,
+        "taken": load.taken,
+        "capacity": load.capacity,
+        "room": load.packs,
+        "busy": round(load.busy, 3),
+    }
+
+
+def load_of(address: str, slots: Mapping[str, Any]) -> Load:
+    """What a peer answered at /slots; an older one says nothing of room. Raises ValueError, KeyError, TypeError."""
+    return Load(
+        address,
+        int(slots["taken"]),
+        max(1, int(slots["capacity"])),
+        draining=bool(slots["draining"]),
+        room=slots.get("room") is True,
+        busy=max(0.0, float(slots.get("busy", 0.0))),
+    )

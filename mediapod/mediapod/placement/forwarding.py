@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx
 import structlog
@@ -16,6 +16,9 @@ from mediapod.placement.peers import Peers, owner_of
 log = structlog.get_logger(__name__)
 
 FORWARD_SECONDS = 1.5
+REFUSE_AFTER_SECONDS = 0.2  # nobody is refused by what was known longer ago
+ROOM_HEADER = "mediapod-needs-room"  # on an offer that packs: to be served only if there still is room
+NO_ROOM_STATUS = 412
 PREFIX = "/placement"  # on the admin port; what arrives there is never handed on
 RETURNED_HEADERS = ("content-type", "location", "etag", "link", "accept-patch", "retry-after", "www-authenticate")
 
@@ -61,21 +64,32 @@ class Placement:
         self._board = LoadBoard(peers, own_address, self._http, self._randomness) if peers is not None else None
 
     async def place(self, hop: Hop) -> Answer | None:
-        """Let a peer answer the offer, if one is clearly emptier or this pod is full; None: serve it here."""
+        """Let a peer answer the offer, if one had better do so (see choose_peer); None: serve it here."""
         if self._board is None:
             return None
         for _ in range(ASKED_PEERS):  # what is known is up to a second old: one that has filled up since refuses
-            peer = choose_peer(self._own_load(), await self._board.loads(), self._randomness)
+            peer = await self._choose(self._board)
             if peer is None:
                 return None
-            answer = await self._forward(peer.address, hop)
-            if answer is not None and 200 <= answer.status < 300:
+            answer = await self._forward(peer.address, _if_room(hop) if peer.packs else hop)
+            if answer is None:  # waiting for another one as long again would be worse than an answer
+                self._board.unreachable(peer.address)
+                return None
+            if 200 <= answer.status < 300:
                 self._board.placed(peer.address)
                 return answer
-            self._board.unreachable(peer.address)
-            if answer is None:  # waiting for another one as long again would be worse than an answer
-                return None
+            if answer.status == NO_ROOM_STATUS and peer.packs:
+                self._board.without_room(peer.address)
+            else:
+                self._board.unreachable(peer.address)
         return None
+
+    async def _choose(self, board: LoadBoard) -> Load | None:
+        """The peer to try; None: this pod, which may have to refuse, then not by old knowledge."""
+        peer = choose_peer(self._own_load(), await board.loads(), self._randomness)
+        if peer is not None or self._own_load().open:
+            return peer
+        return choose_peer(self._own_load(), await board.loads(REFUSE_AFTER_SECONDS), self._randomness)
 
     async def to_owner(self, owner: str, hop: Hop) -> Answer:
         """Let the owner of a session answer: a pod, or "pod.worker". Raises OwnerUnknown, OwnerUnreachable."""
@@ -101,3 +115,7 @@ class Placement:
             return None
         headers = [(name, value) for name, value in answer.headers.multi_items() if name in RETURNED_HEADERS]
         return Answer(answer.status_code, headers, answer.content)
+
+
+def _if_room(hop: Hop) -> Hop:
+    return replace(hop, headers={**hop.headers, ROOM_HEADER: "1"})

@@ -21,6 +21,7 @@ log = structlog.get_logger(__name__)
 
 TIMER_SECONDS = 0.25
 CLOSE_SECONDS = 10.0
+RECOUNT_SECONDS = 0.5
 
 
 class SessionMeter(FrameMeter, Protocol):
@@ -46,6 +47,7 @@ class SessionRegistry:
         self._limits, self._make_peer, self._meter = limits, make_peer, meter
         self._sessions: dict[str, Session] = {}
         self._memory = MemoryReturn()
+        self._missed, self._missed_at = 0.0, float("-inf")
         self._empty = asyncio.Event()
         self._empty.set()
         self._arrival = asyncio.Event()
@@ -65,6 +67,12 @@ class SessionRegistry:
         """Sessions that hold a place and are not connected: being answered, connecting, or being closed."""
         return len(self._sessions) - self.active
 
+    @property
+    def unmeasured(self) -> int:
+        """Sessions so new that what the pod measures does not yet tell of them."""
+        now = time.monotonic()
+        return sum(not session.is_measured(now) for session in self._sessions.values())
+
     def find(self, session_id: str) -> Session | None:
         """The session with this id."""
         return self._sessions.get(session_id)
@@ -79,6 +87,13 @@ class SessionRegistry:
         recent = [session.ledger.summary() for session in self._sessions.values()]
         received = sum(one.received_per_second for one in recent)
         return sum(one.missed_share * one.received_per_second for one in recent) / received if received else 0.0
+
+    def usual_missed_share(self) -> float:
+        """The same, counted anew every half second: for those who ask often."""
+        now = time.monotonic()
+        if now - self._missed_at >= RECOUNT_SECONDS:
+            self._missed, self._missed_at = self.missed_share(), now
+        return self._missed
 
     async def open(self, offer: Offer, make_peer: PeerFactory | None = None) -> tuple[Session, str]:
         """Admit a session and answer its offer; returns it and the SDP. make_peer: another kind of peer than usual.

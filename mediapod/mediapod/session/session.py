@@ -104,6 +104,10 @@ class Session:
         """Where the session stands."""
         return self._state.state
 
+    def is_measured(self, now: float) -> bool:
+        """Whether what it costs shows by now in what the pod measures. `now` in time.monotonic() seconds."""
+        return self._state.is_measured(now)
+
     async def open(self, offer: Offer) -> str:
         """Answer the offer; returns SDP. When it raises, the session has ended with a reason."""
         try:

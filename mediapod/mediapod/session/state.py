@@ -32,6 +32,10 @@ class EndReason(StrEnum):
     WORKER_LOST = "WorkerLost"  # the media worker that had it crashed or hung
 
 
+MEASURED_SECONDS = 2.0  # after media began to flow
+PATIENCE_SECONDS = 10.0  # a peer that has not connected by then hardly will, and has cost nothing
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Timers in seconds; maximum_seconds None: unlimited."""
@@ -48,6 +52,7 @@ class SessionState:
         self._limits = limits
         self._started = now
         self._last_packet = now
+        self._connected_since: float | None = None
         self.state = State.PENDING
         self.reason: EndReason | None = None
 
@@ -55,6 +60,14 @@ class SessionState:
     def connected(self) -> bool:
         """Whether media can flow."""
         return self.state is State.ACTIVE
+
+    def is_measured(self, now: float) -> bool:
+        """Whether its load shows in what is measured of the last seconds; of an ended session there is none to come."""
+        if self.state is State.ENDED:
+            return True
+        if self._connected_since is None:
+            return now - self._started >= PATIENCE_SECONDS
+        return now - self._connected_since >= MEASURED_SECONDS
 
     def answered(self) -> None:
         """The answer is on its way to the peer."""
@@ -67,6 +80,7 @@ class SessionState:
             return None
         if connection_state == "connected":
             self.state, self._last_packet = State.ACTIVE, now
+            self._connected_since = self._connected_since or now
         elif connection_state == "failed":
             return self.end(EndReason.PEER_LOST if self.connected else EndReason.CONNECT_FAILED)
         elif connection_state == "closed":

@@ -10,6 +10,8 @@ PIPELINE = f"{GROUP}/pipeline"  # on every child; the only label in selectors
 DRAINING = f"{GROUP}/draining"  # on pods that take no new sessions
 DRAIN_STARTED_AT = f"{GROUP}/drain-started-at"  # annotation beside DRAINING, RFC 3339
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+DRAINING_COST = "-1000"  # of a draining pod: of all unready ones it goes first
+FIRST_COST = "-2000"  # of a draining pod that is empty while others still have sessions
 
 NAME = "app.kubernetes.io/name"
 INSTANCE = "app.kubernetes.io/instance"

@@ -140,6 +140,7 @@ def _pod_facts(meta: Json, pod_labels: Json, status: Json) -> PodFacts:
         terminating="deletionTimestamp" in meta or status.get("phase") in ("Succeeded", "Failed"),
         draining=labels.DRAINING in pod_labels,
         drain_started=parse_time((meta.get("annotations") or {}).get(labels.DRAIN_STARTED_AT)),
+        goes_first=(meta.get("annotations") or {}).get(labels.DELETION_COST) == labels.FIRST_COST,
         revision_current=True,
         sessions=None,
         admin_draining=None,

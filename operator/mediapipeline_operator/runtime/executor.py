@@ -13,6 +13,7 @@ from mediapipeline_operator.core.model import Apply, ChildRef, ChildState, Delet
 from mediapipeline_operator.core.scaling.model import (
     Action,
     MarkDraining,
+    MarkFirst,
     RequestDrain,
     RequestUndrain,
     SetReplicas,
@@ -26,8 +27,6 @@ from mediapipeline_operator.shell.cluster.errors import ApiError, ConflictError,
 from mediapipeline_operator.shell.cluster.kinds import BY_NAME, DEPLOYMENT, PIPELINE, POD
 from mediapipeline_operator.shell.cluster.writer import Writer
 from mediapipeline_operator.shell.pods import PodAdmin
-
-_REMOVED_COST = "-1000"
 
 log = structlog.get_logger(__name__)
 
@@ -137,6 +136,8 @@ class Executor:
             await self._scale(key, action.to, expect=action.expect)
         elif isinstance(action, MarkDraining):
             await self._mark(key, action.pod, action.uid, _marks(rfc3339(action.at)))
+        elif isinstance(action, MarkFirst):
+            await self._mark(key, action.pod, action.uid, {"annotations": {labels.DELETION_COST: labels.FIRST_COST}})
         elif isinstance(action, Unmark):
             await self._mark(key, action.pod, action.uid, _marks(None))
         else:
@@ -197,7 +198,7 @@ def _marks(started: str | None) -> dict[str, dict[str, str | None]]:
         "labels": {labels.DRAINING: "true" if marked else None},
         "annotations": {
             labels.DRAIN_STARTED_AT: started,
-            labels.DELETION_COST: _REMOVED_COST if marked else None,
+            labels.DELETION_COST: labels.DRAINING_COST if marked else None,
         },
     }
 

@@ -98,3 +98,26 @@ def test_a_restarted_operator_goes_on_with_a_drain(
     victim.sessions = 0
     eventually(lambda: len(world.items("Pod")) == 2, "the pod to go")
     assert victim.name not in {item["metadata"]["name"] for item in world.items("Pod")}
+
+
+def test_of_two_drains_the_empty_one_goes_and_the_other_keeps_its_sessions(
+    operator: Any, world: Any, pods_of: Callable[[int], dict[str, Pod]], eventually: Eventually
+) -> None:
+    """The real ReplicaSet chooses among two unready pods: by the deletion cost, not the one with sessions."""
+    drain = {"maxParallel": 2}
+    world.pipeline(autoscaling={"engine": "None", "drain": drain}, replicas=3)
+    eventually(lambda: len(world.items("Pod")) == 3, "three pods")
+    pods = pods_of(2)
+    eventually(lambda: world.condition("Ready").get("status") == "True", "the pipeline to be ready")
+    world.patch("MediaPipeline", "studio", {"spec": {"replicas": 1}})
+    eventually(lambda: sum(pod.draining for pod in pods.values()) == 2, "two drains")
+    created = {item["metadata"]["name"]: item["metadata"]["creationTimestamp"] for item in world.items("Pod")}
+    oldest, newest = sorted((pod for pod in pods.values() if pod.draining), key=lambda pod: created[pod.name])
+    oldest.sessions = 0
+    eventually(lambda: _replicas(world) == 2, "the smaller number while the other still drains")
+    eventually(lambda: len(world.items("Pod")) == 2, "the empty pod to go")
+    left = {item["metadata"]["name"] for item in world.items("Pod")}
+    assert oldest.name not in left
+    assert newest.name in left
+    newest.sessions = 0
+    eventually(lambda: len(world.items("Pod")) == 1, "the other one to follow")

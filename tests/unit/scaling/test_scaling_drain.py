@@ -7,6 +7,7 @@ from mediapipeline_operator.api.reasons import EventReason
 from mediapipeline_operator.core.scaling import (
     DecisionAction,
     MarkDraining,
+    MarkFirst,
     Problem,
     ProblemKind,
     Reason,
@@ -241,3 +242,36 @@ def test_advisory_undoes_a_drain_and_starts_none(make):
     outcome = fleet_with(make, draining(make, sessions=3), mode="Advisory").tick()
     assert [type(action) for action in outcome.actions] == [Unmark, RequestUndrain]
     assert outcome.decision.action is DecisionAction.HOLD
+
+
+def several(make, *pods, **scaling):
+    return fleet_with(make, *pods, drain={"maxParallel": 3}, **scaling)
+
+
+def test_an_empty_one_does_not_wait_for_a_slower_one(make):
+    """Its deletion cost is lowered first, replicas only when that is seen: the ReplicaSet could take the other."""
+    slow, empty = draining(make, sessions=2), replace(draining(make), name="quick", uid="uid-quick")
+    first = several(make, slow, empty).tick()
+    assert first.actions == (MarkFirst("quick", "uid-quick"),)
+    assert "let quick go first" in first.text
+    again = several(make, slow, empty).tick()
+    assert again.actions == first.actions, "an operator that died in between does it again"
+    assert lowered(several(make, slow, replace(empty, goes_first=True)).tick())
+
+
+def test_nobody_goes_first_while_the_ranking_is_not_sure(make):
+    slow, empty = draining(make, sessions=2), replace(draining(make), name="quick", uid="uid-quick")
+    first = replace(empty, goes_first=True)
+    sick, silent = make.pod("sick", ready=False), replace(slow, admin_draining=None, sessions=None)
+    both = replace(slow, goes_first=True)
+    for others in ((slow, sick), (silent,), (both,)):
+        assert not lowered(several(make, first, *others).tick())
+        assert not lowered(several(make, empty, *others).tick())
+    full = replace(first, sessions=1)
+    assert not lowered(several(make, full, slow).tick()), "it is asked in every pass"
+
+
+def test_engine_none_lets_the_empty_one_go_first_too(make):
+    slow, empty = draining(make, sessions=2), replace(draining(make), name="quick", uid="uid-quick")
+    outcome = several(make, slow, empty, engine="None", replicas=2).tick()
+    assert MarkFirst("quick", "uid-quick") in outcome.actions

@@ -9,6 +9,7 @@ from mediapipeline_operator.core.scaling.model import (
     Action,
     DrainRecord,
     MarkDraining,
+    MarkFirst,
     PodFacts,
     RequestDrain,
     RequestUndrain,
@@ -79,8 +80,9 @@ def is_empty(pod: PodFacts) -> bool:
 def removable(situation: Situation) -> PodFacts | None:
     """A drained pod that the ReplicaSet is sure to choose when replicas are lowered by one.
 
-    It deletes unready pods before it looks at the deletion cost. With any other pod unready, that one might go,
-    with its sessions; so every other pod must be Ready (or be empty and draining itself).
+    It deletes unready pods before it looks at the deletion cost, and of those the one with the lowest. With any other
+    pod unready, that one might go, with its sessions; so every other pod must be Ready, or be empty and draining
+    itself, or drain at a higher cost than this one.
     """
     if situation.surplus:
         return None  # the last removal has yet to be seen through
@@ -88,10 +90,32 @@ def removable(situation: Situation) -> PodFacts | None:
 
 
 def _may_go(situation: Situation, pod: PodFacts) -> bool:
-    others = (other for other in situation.live if other.uid != pod.uid)
-    if not all(other.ready or is_empty(other) for other in others):
-        return False
-    return is_empty(pod) or is_forced(situation, pod)
+    others = [other for other in situation.live if other.uid != pod.uid]
+    if is_empty(pod) and pod.goes_first:
+        return all(other.ready or is_empty(other) or _goes_later(other) for other in others)
+    return (is_empty(pod) or is_forced(situation, pod)) and all(other.ready or is_empty(other) for other in others)
+
+
+def _goes_later(pod: PodFacts) -> bool:
+    """It has answered in this pass, so that it runs (a Pending pod goes before any cost counts), and costs more."""
+    return pod.draining and pod.admin_draining is True and not pod.goes_first
+
+
+def to_mark_first(situation: Situation) -> PodFacts | None:
+    """An empty pod that only slower drains hold up. Replicas are lowered in a later pass, when its cost is seen."""
+    if situation.surplus:
+        return None
+    empty = [pod for pod in situation.marked if is_empty(pod) and pod.address and not pod.goes_first]
+    return next((pod for pod in empty if _held_up_by_drains(situation, pod)), None)
+
+
+def _held_up_by_drains(situation: Situation, pod: PodFacts) -> bool:
+    others = [other for other in situation.live if other.uid != pod.uid and not other.ready and not is_empty(other)]
+    return bool(others) and all(_goes_later(other) for other in others)
+
+
+def mark_first(pod: PodFacts) -> MarkFirst:
+    return MarkFirst(pod.name, pod.uid)
 
 
 def is_forced(situation: Situation, pod: PodFacts) -> bool:

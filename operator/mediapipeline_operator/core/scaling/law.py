@@ -131,10 +131,24 @@ def may_lower(reading: Reading) -> bool:
 
 def remove(reading: Reading, context: Choice) -> Choice | None:
     """Lowers replicas for a drained pod. It counted as draining already, so n does not change."""
-    pod = drain.removable(reading.situation) if may_lower(reading) else None
+    if not may_lower(reading):
+        return None
+    pod = drain.removable(reading.situation)
+    return first_of(reading, context) if pod is None else removal_of(reading, context, pod)
+
+
+def first_of(reading: Reading, context: Choice) -> Choice | None:
+    """Of several drains one has become empty: it is put before the slower ones, and goes in the next pass."""
+    pod = drain.to_mark_first(reading.situation)
     if pod is None:
         return None
-    return removal_of(reading, context, pod)
+    return replace(
+        context,
+        reason=Reason.REPLICA_DRAINED,
+        message="it is empty and the others that drain are not",
+        actions=(drain.mark_first(pod),),
+        deed=f"let {pod.name} go first",
+    )
 
 
 def removal_of(reading: Reading, context: Choice, pod: PodFacts) -> Choice:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mediapipeline_operator.core.scaling import drain
-from mediapipeline_operator.core.scaling.law import Choice, choose, removal_of, swap_of
+from mediapipeline_operator.core.scaling.law import Choice, choose, first_of, removal_of, swap_of
 from mediapipeline_operator.core.scaling.model import Action
 from mediapipeline_operator.core.scaling.reading import Reading
 from mediapipeline_operator.core.scaling.reasons import Blocker, DecisionAction, Reason
@@ -38,6 +38,8 @@ def requested(reading: Reading) -> Choice:
     frozen = rollout_freezes(situation)
     if not frozen and (pod := drain.removable(situation)) is not None:
         return removal_of(reading, context, pod)
+    if not frozen and (first := first_of(reading, context)) is not None:
+        return first
     return _requested_down(reading, context, wanted, frozen)
 
 

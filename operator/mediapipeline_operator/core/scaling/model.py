@@ -23,6 +23,7 @@ class PodFacts:
     terminating: bool = False
     draining: bool = False  # the label
     drain_started: datetime | None = None  # the annotation
+    goes_first: bool = False  # its deletion cost is below that of other draining pods
     revision_current: bool = True
     sessions: int | None = None  # active + pending by the pod's own answer; None: not asked, or no answer
     admin_draining: bool | None = None  # the pod's own answer
@@ -118,8 +119,16 @@ class MarkDraining:
 
 
 @dataclass(frozen=True, slots=True)
+class MarkFirst:
+    """One patch with a uid precondition: deletion cost -2000. Of several draining pods this one, empty, is to go."""
+
+    pod: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unmark:
-    """Removes what MarkDraining wrote."""
+    """Removes what MarkDraining and MarkFirst wrote."""
 
     pod: str
     uid: str
@@ -143,7 +152,7 @@ class RequestUndrain:
     address: str
 
 
-Action = SetReplicas | MarkDraining | Unmark | RequestDrain | RequestUndrain
+Action = SetReplicas | MarkDraining | MarkFirst | Unmark | RequestDrain | RequestUndrain
 
 
 @dataclass(frozen=True, slots=True)

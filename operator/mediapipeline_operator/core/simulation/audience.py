@@ -5,21 +5,14 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from mediapipeline_operator.core.simulation.loads import Load
+from mediapipeline_operator.core.simulation.placement import Doors, Placement
 from mediapipeline_operator.core.simulation.pods import SimPod
 from mediapipeline_operator.core.simulation.randomness import Randomness
 
 FIRST_RETRY_SECONDS = 5.0
 LONGEST_RETRY_SECONDS = 30.0
-
-
-class Placement(StrEnum):
-    """Where an offer goes."""
-
-    LEAST_LOADED = "LeastLoaded"  # a full replica passes the offer on to the freest peer
-    RANDOM = "Random"  # the Service picks; a full replica answers 503
 
 
 @dataclass
@@ -29,7 +22,7 @@ class Audience:
     load: Load
     capacity: int
     rng: Randomness
-    placement: Placement = Placement.LEAST_LOADED
+    placement: Placement = Placement.PACKED
     sticky: bool = True
     where: dict[int, SimPod | None] = field(default_factory=dict)
     refusals: int = 0
@@ -37,6 +30,11 @@ class Audience:
     _next: int = 0
     _ends: list[tuple[float, int]] = field(default_factory=list)
     _retries: list[tuple[float, float, int]] = field(default_factory=list)  # time, wait after it, visit
+
+    def __post_init__(self) -> None:
+        self._doors = Doors(self.capacity, self.rng)
+        if self.placement is Placement.SPREAD:
+            self._doors.fill_share = 0.0
 
     @property
     def demand(self) -> int:
@@ -82,9 +80,10 @@ class Audience:
         self.absent -= 1
 
     def _offer(self, visit: int, now: float, wait: float, takers: Sequence[SimPod]) -> None:
-        pod = self._choose(takers)
+        pod = self._choose(now, takers)
         if pod is not None and len(pod.sessions) < self.capacity:
             self._put(visit, pod)
+            pod.newest_session = now
             return
         self.refusals += 1
         if pod is not None:
@@ -95,12 +94,12 @@ class Audience:
         time = now + wait * self.rng.uniform(0.8, 1.2)
         heapq.heappush(self._retries, (time, min(2 * wait, LONGEST_RETRY_SECONDS), visit))
 
-    def _choose(self, takers: Sequence[SimPod]) -> SimPod | None:
+    def _choose(self, now: float, takers: Sequence[SimPod]) -> SimPod | None:
         if not takers:
             return None
         if self.placement is Placement.RANDOM:
             return takers[self.rng.randrange(len(takers))]
-        return min(takers, key=lambda pod: (len(pod.sessions), pod.number))
+        return self._doors.choose(now, takers)
 
     def _put(self, visit: int, pod: SimPod | None) -> None:
         rate = self.load.visits[visit].frames_per_second

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from mediapipeline_operator.core.scaling import (
     Action,
     MarkDraining,
+    MarkFirst,
     PodFacts,
     RequestDrain,
     RequestUndrain,
@@ -107,8 +108,10 @@ class Cluster:
             return
         if isinstance(action, MarkDraining):
             pod.marked = now
+        elif isinstance(action, MarkFirst):
+            pod.first = True
         elif isinstance(action, Unmark):
-            pod.marked = None
+            pod.marked, pod.first = None, False
         elif isinstance(action, RequestDrain | RequestUndrain) and pod.started(now):
             pod.draining = isinstance(action, RequestDrain)
             pod.settle(now)
@@ -129,6 +132,7 @@ class Cluster:
             terminating=pod.terminating,
             draining=pod.marked is not None,
             drain_started=None if pod.marked is None else at(pod.marked),
+            goes_first=pod.first,
             revision_current=pod.revision == self.revision,
             sessions=len(pod.sessions) if answers else None,
             admin_draining=pod.draining if answers else None,

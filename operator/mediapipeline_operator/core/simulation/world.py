@@ -9,11 +9,12 @@ from typing import Protocol
 from mediapipeline_operator.api.spec import MediaPipelineSpec
 from mediapipeline_operator.core.scaling import Action
 from mediapipeline_operator.core.simulation.answers import ModelledPrometheus
-from mediapipeline_operator.core.simulation.audience import Audience, Placement
+from mediapipeline_operator.core.simulation.audience import Audience
 from mediapipeline_operator.core.simulation.cluster import Cluster, ClusterModel
 from mediapipeline_operator.core.simulation.device import Arrivals, Device
 from mediapipeline_operator.core.simulation.faults import Fault, is_blind
 from mediapipeline_operator.core.simulation.loads import MEAN_FRAME_RATE, Load
+from mediapipeline_operator.core.simulation.placement import Placement
 from mediapipeline_operator.core.simulation.pods import SimPod
 from mediapipeline_operator.core.simulation.randomness import Randomness
 from mediapipeline_operator.core.simulation.score import TROUBLE_SHARE, Direction, Moment, Score, Trouble
@@ -30,7 +31,7 @@ class Surroundings:
     arrivals: Arrivals = Arrivals.PERIODIC
     session_frame_rate: float = MEAN_FRAME_RATE
     sticky: bool = True
-    placement: Placement = Placement.LEAST_LOADED
+    placement: Placement = Placement.PACKED
     cluster: ClusterModel = field(default_factory=ClusterModel)
     faults: tuple[Fault, ...] = ()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -20,6 +20,7 @@ BITS_PER_SECOND = {"360p": 600_000, "720p": 1_500_000, "1080p": 3_000_000}
 FRAMES_PER_SECOND = 30
 CLIP_SECONDS = 6
 CONNECT_SECONDS = 20.0
+MOST_SESSIONS = 40
 
 
 def clip_of(size: str, codec: Codec) -> Clip:
@@ -46,6 +47,11 @@ class Window:
         """Whether every session had its frames, in time (research: 29.5 fps and p95 of 50 ms)."""
         return self.frames_per_second >= 29.5 and self.p95 <= 50
 
+    @property
+    def fails_by_far(self) -> bool:
+        """Whether looking again would not change it."""
+        return self.frames_per_second < 28 or self.p95 > 100
+
 
 class Sessions:
     """A group of clients of one server. `async with` closes them."""
@@ -57,10 +63,8 @@ class Sessions:
 
     async def resize(self, count: int) -> None:
         """Have `count` connected sessions. Raises RuntimeError when one does not connect."""
-        while len(self._running) > count:
-            client, task = self._running.pop()
-            await client.close()
-            await task
+        await self._close(self._running[count:])
+        del self._running[count:]
         while len(self._running) < count:
             client = LoadClient(f"session-{len(self._running)}", self._clip, self._settings)
             self._running.append((client, asyncio.create_task(client.run())))
@@ -74,11 +78,13 @@ class Sessions:
                 raise RuntimeError(f"{client.statistics.name} does not connect: {client.statistics.end_detail}")
             await asyncio.sleep(0.02)
 
-    async def measure(self, warm_up_seconds: float, seconds: int) -> Window:
-        """Wait, then look at the frames sent within `seconds` whole seconds."""
+    async def measure(self, warm_up_seconds: float, seconds: int, tail_seconds: float = 0.4) -> Window:
+        """Wait, then look at the frames sent within `seconds` whole seconds. What was sent last may be under way for
+        `tail_seconds`.
+        """
         await asyncio.sleep(warm_up_seconds)
         first = int(time.time()) + 1
-        await asyncio.sleep(first - time.time() + seconds + 0.8)  # what was sent last may still be under way
+        await asyncio.sleep(first - time.time() + seconds + tail_seconds)
         return self.window(first, first + seconds)
 
     def window(self, first: int, end: int) -> Window:
@@ -95,9 +101,11 @@ class Sessions:
 
     async def close(self) -> None:
         """Close all sessions, most at once."""
-        await asyncio.gather(*(client.close() for client, _ in self._running))
-        await asyncio.gather(*(task for _, task in self._running))
-        self._running.clear()
+        await self.resize(0)
+
+    async def _close(self, running: list[tuple[LoadClient, asyncio.Task[SessionStatistics]]]) -> None:
+        await asyncio.gather(*(client.close() for client, _ in running))
+        await asyncio.gather(*(task for _, task in running))
 
 
 @asynccontextmanager
@@ -110,6 +118,26 @@ async def sessions(server: Server, clip: Clip, count: int, lose_every: int = 0) 
         yield group
     finally:
         await group.close()
+
+
+async def most_sessions(group: Sessions, measure: Callable[[Sessions], Awaitable[Window]], guess: int) -> Window:
+    """The window with the most sessions that passes, `worst()` where none does. Up or down from `guess` by one, one,
+    one, two, four and so on; what is left between one that passes and one that fails is halved.
+    """
+    best, fails, count = worst(), MOST_SESSIONS + 1, guess
+    for step in (1, 1, 1, 2, 4, *[8] * MOST_SESSIONS):
+        await group.resize(count)
+        window = await measure(group)
+        best, fails = (window, fails) if window.passes else (best, count)
+        if best.sessions + 1 >= fails:
+            break
+        if fails > MOST_SESSIONS:
+            count = min(count + step, MOST_SESSIONS)
+            continue
+        count = (best.sessions + fails) // 2 if best.sessions else max(count - step, 1)
+        if not window.passes:
+            await group.resize(0)  # sessions that were too many have lowered their frame rates
+    return best
 
 
 def as_row_note(window: Window) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -57,9 +58,9 @@ def picture_request(width: int, height: int) -> Request:
 
 
 def reference_request() -> Request:
-    """The reference workload, one after the other."""
-    query = {"pixels": "1920x1080", "iters": "10"}
-    return Request("1920x1080, 10 iterations", query, b"", {}, at_once=1)
+    """The reference workload as the documents with its clients post it, one after the other."""
+    body = json.dumps({"pixels": "1920x1080", "iters": 10}).encode()
+    return Request("1920x1080, 10 iterations", {}, body, {"Content-Type": "application/json"}, at_once=1)
 
 
 async def measure_process(server: Server, request: Request, seconds: float) -> Answers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import statistics
@@ -36,7 +37,7 @@ def row(
         "unit": unit,
         "direction": "higher" if higher else "lower",
         "ours": _median(ours),
-        "spread": round(max(ours) - min(ours), 3) if ours else None,
+        "spread": round(max(ours) - min(ours), 3) if ours and max(ours) < math.inf else None,
         "peers": {name: _median(values) for name, values in peers.items()},
         "target": target,
         "note": note if ours else note or "not measured",

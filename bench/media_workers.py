@@ -10,13 +10,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from media_load import Sessions, Window, as_row_note, clip_of, sessions, worst
+from media_load import Sessions, Window, as_row_note, clip_of, most_sessions, sessions
 from media_report import row
 from media_servers import OURS, UNCHANGED, serving
 
 ONE, TWO = "one process", "two media workers"
 FORMS = {ONE: {**UNCHANGED, "MEDIAPOD_WORKERS": "1"}, TWO: {**UNCHANGED, "MEDIAPOD_WORKERS": "2"}}
-FIRST_GUESS, MOST_SESSIONS, TARGET = 6, 40, 12.0
+FIRST_GUESS, TARGET = 9, 12.0
 
 Measure = Callable[[Sessions], Awaitable[Window]]
 
@@ -27,7 +27,7 @@ async def sessions_by_processes(measure: Measure) -> list[dict[str, Any]]:
     for form in FORMS:
         async with _on_all_cores(form, 1) as group:
             alone[form] = await measure(group)
-            most[form] = await _most(group, measure)
+            most[form] = await most_sessions(group, measure, FIRST_GUESS)
     cores = os.cpu_count()
     note = "; ".join(f"{form}: {as_row_note(window)}" for form, window in most.items())
     counts = {form: float(window.sessions) for form, window in most.items()}
@@ -55,18 +55,3 @@ async def _on_all_cores(form: str, count: int) -> AsyncIterator[Sessions]:
             yield group
     finally:
         os.sched_setaffinity(0, before)
-
-
-async def _most(group: Sessions, measure: Measure) -> Window:
-    """The last window that passes, in steps of one: up from the first guess, or down to one."""
-    best, count = worst(), FIRST_GUESS
-    while 0 < count <= MOST_SESSIONS:
-        await group.resize(count)
-        window = await measure(group)
-        if window.passes and count < FIRST_GUESS:
-            return window
-        if not window.passes and best.sessions:
-            break
-        best = window if window.passes else best
-        count += 1 if window.passes else -1
-    return best

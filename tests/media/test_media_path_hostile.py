@@ -11,11 +11,14 @@ import sys
 import threading
 import time
 import zlib
+from collections import Counter
 
 import av
 import httpx
 import pylibsrtp
 import pytest
+
+from mediapod import service
 
 pytestmark = pytest.mark.media
 
@@ -129,6 +132,23 @@ async def test_a_flood_of_offers(bystander, eventually):
     printed, _ = await asyncio.wait_for(process.communicate(b""), 30)
     assert {"429"} <= set(json.loads(printed)) <= {"200", "429", "503"}
     await eventually(lambda: len(one.server.mediapod.registry.sessions) == 1, 15)
+
+
+async def test_offers_at_once_beyond_the_rate_are_turned_away_and_leave_nothing(bystander, eventually, monkeypatch):
+    monkeypatch.setattr(service, "OFFERS_AT_ONCE", 10.0)
+    monkeypatch.setattr(service, "OFFERS_PER_SECOND", 1.0)
+    one = await bystander(WEBRTC_TIMEOUT=2, MAX_SESSIONS_PER_POD=3)
+    body, came_back = await one.server.client().offer(), len(one.server.clients[0].returned)
+    async with httpx.AsyncClient(timeout=30) as http:
+        answers = await asyncio.gather(*(http.post(f"{one.server.url}/webrtc/offer", json=body) for _ in range(60)))
+    statuses = Counter(answer.status_code for answer in answers)
+    assert set(statuses) <= {200, 429, 503}
+    assert statuses[200] <= 2, "there are three places, and one is taken"
+    assert statuses[429] >= 20
+    assert all(int(answer.headers["retry-after"]) > 0 for answer in answers if answer.status_code != 200)
+    await one.server.clients[0].wait_for(came_back + 10)
+    await eventually(lambda: len(one.server.mediapod.registry.sessions) == 1, 15)
+    assert one.server.metric("mediapod_offers_total", result="rejected_capacity") == len(answers) - statuses[200]
 
 
 async def test_garbage_from_a_third_port(bystander):

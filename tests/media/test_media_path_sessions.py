@@ -9,6 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from mediapod.frames.i420 import I420Frame
+
 pytestmark = pytest.mark.media
 
 
@@ -158,3 +160,22 @@ async def test_datagrams_from_strangers_do_not_disturb_a_session(serve):
             stranger.sendto(b"", pair.remote_addr)
     await client.wait_for(len(client.returned) + 10)
     assert server.metric("mediapod_sessions") == 1
+
+
+async def test_an_ended_session_lets_go_of_its_pictures_without_waiting_for_the_garbage_collector(serve):
+    server = await serve(MEDIAPOD_FORWARD_UNCHANGED=False)
+    before = pictures_alive()
+    gc.disable()
+    try:
+        client = server.client()
+        await client.connect()
+        await client.wait_for(10)
+        await client.close()
+        await server.settle()
+        assert pictures_alive() <= before
+    finally:
+        gc.enable()
+
+
+def pictures_alive() -> int:
+    return sum(isinstance(one, I420Frame) for one in gc.get_objects())

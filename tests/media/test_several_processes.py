@@ -331,6 +331,9 @@ async def test_a_pod_that_cannot_run_says_why_and_exits_with_the_code_of_its_wor
     assert b"GaussianBlur" in stderr
 
 
+LEAST_ROUNDS = 4
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 async def test_a_pod_whose_parts_are_killed_at_random_leaks_nothing_and_always_comes_back(pod, connect_to):
@@ -338,7 +341,8 @@ async def test_a_pod_whose_parts_are_killed_at_random_leaks_nothing_and_always_c
     ends = time.monotonic() + float(os.environ.get("SOAK_SECONDS", "240"))
     randomness, open_files = random.Random(), []  # noqa: S311
     before = counters(await samples(it.admin_url))
-    while time.monotonic() < ends:
+    # Who is lost again soon is started later each time, so a round may take half a minute.
+    while time.monotonic() < ends or len(open_files) < LEAST_ROUNDS:
         client = await connect_to(it.url)
         await client.wait_for(5, timeout=60)
         parts = [*it.front.crew.workers, it.front.crew._device.member]
@@ -352,7 +356,7 @@ async def test_a_pod_whose_parts_are_killed_at_random_leaks_nothing_and_always_c
         before = found
         open_files.append(descriptors())
     lost = sum(value for (name, _), value in before.items() if name == "mediapod_processes_lost_total")
-    assert lost >= len(open_files) >= 3
+    assert lost >= len(open_files)
     assert max(open_files[-3:]) <= max(open_files[:3]) + 4, open_files
 
 

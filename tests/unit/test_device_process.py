@@ -10,6 +10,7 @@ import pytest
 
 from mediapod.device.connection import Service
 from mediapod.device.engines import Engines
+from mediapod.device.process import DeviceProcess
 from mediapod.device.server import DeviceServer
 from mediapod.engine import DeadlineExceeded, EffectError, InvalidStages, Processed, StageSpec, build_engine
 from mediapod.engine.remote import FALLBACK_DEVICE_LOST, FALLBACK_DEVICE_SILENT, RemoteEngine, hello_for
@@ -19,6 +20,10 @@ from mediapod.engine.wire import Hello
 from mediapod.frames.i420 import I420Frame
 from mediapod.frames.ring import FrameRing, copy_into, copy_of, new_memory, picture_bytes
 from mediapod.ipc.listener import listen_unseen, path_of
+from mediapod.ipc.orders import Orders
+from mediapod.ipc.packets import packet_pair
+from mediapod.run import EXIT_FAILED, CannotRun
+from mediapod.settings import Settings
 
 
 def picture(width: int, height: int, seed: int = 0) -> I420Frame:
@@ -299,3 +304,20 @@ def test_slots_do_not_overlap():
 def test_a_hello_is_bounded():
     with pytest.raises(ValueError):
         Hello(slots=1000, slot_bytes=1)
+
+
+async def test_a_device_process_that_does_not_find_its_device_again_ends_before_it_serves():
+    """Workers are connected to a GPU; a new process with only a CPU would take their frames, slowly."""
+    ours, theirs = packet_pair()
+    admin = listen_unseen(socket.SOCK_STREAM)
+    listening = {"control": theirs.detach(), "admin": admin.listening.dup().detach()}
+    settings = Settings(MEDIAPOD_DEVICE="CPU", MEDIAPOD_BIND_ADDRESS="127.0.0.1")
+    device = DeviceProcess(
+        settings, Orders(name="device", parent=1, wanted_device="cuda", **listening), asyncio.Event()
+    )
+    with pytest.raises(CannotRun, match="the device is cpu, no longer cuda") as refused:
+        await device.start()
+    assert refused.value.code == EXIT_FAILED
+    await device.stop()
+    ours.close()
+    admin.close()

@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 from fastapi import APIRouter
@@ -28,8 +29,13 @@ class DeviceReport:
 
 def report_of(device: str) -> DeviceReport:
     """What /healthz says about a device."""
-    torch = importlib.metadata.version("torch") if importlib.util.find_spec("torch") else None
-    return DeviceReport(device, device == SIMULATED, torch, device == "cuda")
+    return DeviceReport(device, device == SIMULATED, _torch_version(), device == "cuda")
+
+
+@cache
+def _torch_version() -> str | None:
+    """Looked up once: that reads files, for a millisecond, and probes come every few seconds."""
+    return importlib.metadata.version("torch") if importlib.util.find_spec("torch") else None
 
 
 class Condition(Protocol):

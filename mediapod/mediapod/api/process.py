@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
@@ -56,8 +57,7 @@ class Processing:
         started = time.monotonic()
         width, height = self._size(given.get("pixels", DEFAULT_PIXELS))
         stages = [StageSpec("bench", "ConvolutionBench", {"iterations": _iterations(given)})]
-        frame = await self._in_thread(lambda: generated_picture(width, height))
-        processed = await self._run(stages, frame)
+        processed, _ = await self._run(stages, partial(generated_picture, width, height), _nothing, (width, height))
         return JSONResponse(self._report(processed, "ConvolutionBench", started) | {"pixels": f"{width}x{height}"})
 
     async def picture(self, request: Request, kind: PictureType) -> Response:
@@ -65,12 +65,11 @@ class Processing:
         body = await read_body(request, self.maximum_bytes)
         started = time.monotonic()
         stages = self._stages(request.query_params)
-        frame = await self._decode(kind, body, request.query_params)
-        processed = await self._run(stages, frame)
-        encoded = await self._in_thread(lambda: encode_picture(kind, processed.frame))
+        size, read = self._reader(kind, body, request.query_params)
+        processed, encoded = await self._run(stages, read, partial(encode_picture, kind), size)
         report = self._report(processed, ",".join(stage.effect for stage in stages) or "Passthrough", started)
         headers = {"x-" + name.replace("_", "-"): str(value) for name, value in report.items()}
-        headers["x-size"] = f"{frame.width}x{frame.height}"
+        headers["x-size"] = f"{size[0]}x{size[1]}"
         return Response(encoded, media_type=kind.value, headers=headers)
 
     def _size(self, text: object) -> tuple[int, int]:
@@ -94,25 +93,29 @@ class Processing:
         parameters = {name: _value(text) for name, text in query.items() if name not in OWN_QUERY}
         return [StageSpec("request", effect, parameters)]
 
-    async def _decode(self, kind: PictureType, body: bytes, query: Mapping[str, str]) -> I420Frame:
+    def _reader(
+        self, kind: PictureType, body: bytes, query: Mapping[str, str]
+    ) -> tuple[tuple[int, int], Callable[[], I420Frame]]:
+        """Width and height, checked before anything is decoded, and what decodes it. Raises Problem."""
+        if kind is PictureType.I420:
+            size = self._size(f"{query.get('width', '')}x{query.get('height', '')}")
+            return size, partial(raw_picture, body, *size)
         try:
-            if kind is PictureType.I420:
-                width, height = self._size(f"{query.get('width', '')}x{query.get('height', '')}")
-                return raw_picture(body, width, height)
-            self._capped(*picture_size(kind, body), "body")
-            return await self._in_thread(lambda: decode_picture(body))
+            return self._capped(*picture_size(kind, body), "body"), partial(decode_picture, body)
         except InvalidPicture as invalid:
-            raise Problem(400, f"body: {invalid}", field="body") from invalid
+            raise _unreadable(invalid) from invalid
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
+    async def _run(
+        self,
+        stages: Sequence[StageSpec],
+        read: Callable[[], I420Frame],
+        write: Callable[[I420Frame], T],
+        size: tuple[int, int],
+    ) -> tuple[Processed, T]:
         try:
-            return await self.processor.in_thread(work)
-        except Busy as busy:
-            raise _busy(str(busy)) from busy
-
-    async def _run(self, stages: Sequence[StageSpec], frame: I420Frame) -> Processed:
-        try:
-            return await self.processor.process(stages, frame)
+            return await self.processor.process(stages, read, write, size)
+        except InvalidPicture as invalid:
+            raise _unreadable(invalid) from invalid
         except InvalidStages as invalid:
             first = invalid.errors[0]
             field = first["field"].removeprefix("stages[0].").removeprefix("parameters.")
@@ -217,6 +220,14 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
+
+
+def _nothing(frame: I420Frame) -> None:
+    """Nobody wants to see the generated picture."""
+
+
+def _unreadable(invalid: InvalidPicture) -> Problem:
+    return Problem(400, f"body: {invalid}", field="body")
 
 
 def _busy(detail: str) -> Problem:

@@ -7,8 +7,10 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
 
 import cv2
 
@@ -17,6 +19,8 @@ from mediapod.engine.estimate import BatchTimes, Size, size_of
 from mediapod.engine.interface import Clock, DeadlineExceeded, EffectError, Processed
 from mediapod.engine.stages import Stage, grey_frame, run_on_cpu
 from mediapod.frames.i420 import I420Frame
+
+T = TypeVar("T")
 
 # Frames waiting for a thread. Deadlines bound the queue long before; this bounds it even with deadlines far away.
 QUEUE_LIMIT = 256
@@ -74,14 +78,32 @@ class CpuEngine:
 
     async def process(self, frame: I420Frame, deadline: float) -> Processed:
         """See Engine.process."""
-        arrived = self._clock()
-        executor = self._admit(size_of(frame), arrived, deadline)
         if not self._stages:
+            self._admit(size_of(frame), self._clock(), deadline)
             return Processed(frame, self.device, effect_seconds=0.0, queue_seconds=0.0)
+        return await self._in_thread(size_of(frame), deadline, partial(self._work, frame))
+
+    async def process_between(
+        self, read: Callable[[], I420Frame], write: Callable[[I420Frame], T], size: Size, deadline: float
+    ) -> tuple[Processed, T]:
+        """Process the frame of `size` that `read` returns, and what `write` makes of the result: all in one go in one
+        thread, since for a small picture each change of threads costs as much as the work. Raises what `read` and
+        `write` raise, too.
+        """
+
+        def work(deadline: float, arrived: float) -> tuple[Processed, T]:
+            processed = self._work(read(), deadline, arrived)
+            return processed, write(processed.frame)
+
+        return await self._in_thread(size, deadline, work)
+
+    async def _in_thread(self, size: Size, deadline: float, work: Callable[[float, float], T]) -> T:
+        """work: is called with the deadline and the time of arrival."""
+        arrived = self._clock()
+        executor = self._admit(size, arrived, deadline)
         self._pending += 1
         try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(executor, self._work, frame, deadline, arrived)
+            return await asyncio.get_running_loop().run_in_executor(executor, work, deadline, arrived)
         finally:
             self._pending -= 1
 

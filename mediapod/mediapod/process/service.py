@@ -6,13 +6,15 @@ import asyncio
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from mediapod.engine import Engine, Processed, StageSpec
 from mediapod.engine.background import lower_priority
+from mediapod.engine.cpu import CpuEngine
 from mediapod.frames.i420 import I420Frame
 
 T = TypeVar("T")
@@ -44,23 +46,43 @@ class RequestProcessor:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="mediapod-picture", initializer=lower_priority)
         self._waiting = 0
 
-    async def process(self, stages: Sequence[StageSpec], frame: I420Frame) -> Processed:
-        """Run `stages` on a picture. Raises InvalidStages, Busy, EffectError, DeadlineExceeded."""
+    async def process(
+        self,
+        stages: Sequence[StageSpec],
+        read: Callable[[], I420Frame],
+        write: Callable[[I420Frame], T],
+        size: tuple[int, int],
+    ) -> tuple[Processed, T]:
+        """Run `stages` on the picture of `size` (width, height) that `read` returns, and `write` on the result, all off
+        the event loop. Raises InvalidStages, Busy, EffectError, DeadlineExceeded, and what `read` raises.
+        """
         key = json.dumps([[stage.effect, dict(stage.parameters)] for stage in stages], sort_keys=True)
-        kept = await self._engine_for(key, stages)
-        kept.users += 1
-        try:
-            return await kept.engine.process(frame, time.monotonic() + REQUEST_SECONDS)
-        finally:
-            kept.users -= 1
+        with self._place():
+            kept = await self._engine_for(key, stages)
+            kept.users += 1
+            try:
+                return await self._through(kept.engine, read, write, size)
+            finally:
+                kept.users -= 1
 
-    async def in_thread(self, work: Callable[[], T]) -> T:
-        """Decode or encode a picture off the event loop, bounded in number."""
+    async def _through(
+        self, engine: Engine, read: Callable[[], I420Frame], write: Callable[[I420Frame], T], size: tuple[int, int]
+    ) -> tuple[Processed, T]:
+        deadline = time.monotonic() + REQUEST_SECONDS
+        if isinstance(engine, CpuEngine):
+            return await engine.process_between(read, write, size, deadline)
+        run = asyncio.get_running_loop().run_in_executor
+        processed = await engine.process(await run(self._pool, read), deadline)
+        return processed, await run(self._pool, write, processed.frame)
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """One of a bounded number. Raises Busy."""
         if self._waiting >= REQUESTS_AT_ONCE:
             raise Busy(f"{self._waiting} requests wait already")
         self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+            yield
         finally:
             self._waiting -= 1
 

@@ -114,6 +114,7 @@ class VideoPath:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task], timeout=JOIN_SECONDS)
+            self._task = None  # its exception refers to the picture that it was at
         await self._loop.run_in_executor(self._encode_pool, self._decoder.join, JOIN_SECONDS)
         # Tens of megabytes that libav holds for a 720p session; what refers to this path may take long to be collected.
         self._encoder = self._packer = None
@@ -198,6 +199,7 @@ class VideoPath:
             else:
                 picture.ticket.stage(Stage.EFFECT)
                 self._outbox.put(outgoing)
+            del picture, outgoing  # a megabyte and more, until the next one comes
 
     async def _apply(self, picture: DecodedPicture) -> _Outgoing | None:
         """Run the engine on a picture; None: late, to be dropped. An error of any kind sends the picture as it came."""

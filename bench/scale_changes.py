@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from scale_report import CHANGES_PER_SECOND
 from scale_rig import NAMESPACE, Rig
 from scale_subjects import until
 
@@ -28,11 +27,12 @@ class Changes:
     tells it.
     """
 
-    def __init__(self, rig: Rig, seconds: float) -> None:
+    def __init__(self, rig: Rig, seconds: float, per_second: int) -> None:
         self._rig = rig
+        self._per_second = per_second
         self._run = uuid.uuid4().hex[:8]
         self._answered: dict[str, float] = {}
-        self.count = min(rig.size, int(CHANGES_PER_SECOND * seconds))
+        self.count = min(rig.size, int(per_second * seconds))
         self.taken: list[float] = []
 
     @property
@@ -73,7 +73,7 @@ class Changes:
                 self.taken.append(max(0.0, loop.time() - self._answered.pop(stamp)))
 
     async def _make(self) -> None:
-        await _at_a_rate(self._change, random.Random(1).sample(range(self._rig.size), k=self.count))
+        await _at_a_rate(self._per_second, self._change, random.Random(1).sample(range(self._rig.size), k=self.count))
 
     async def _change(self, index: int, number: int) -> None:
         loop, stamp = asyncio.get_running_loop(), f"{self._run}-{index}"
@@ -84,10 +84,10 @@ class Changes:
             self._answered[stamp] = loop.time()
 
 
-async def _at_a_rate(work: Callable[[int, int], Awaitable[None]], numbers: list[int]) -> None:
+async def _at_a_rate(per_second: int, work: Callable[[int, int], Awaitable[None]], numbers: list[int]) -> None:
     loop = asyncio.get_running_loop()
     started = loop.time()
     async with asyncio.TaskGroup() as group:
         for index, number in enumerate(numbers):
-            await asyncio.sleep(max(0.0, started + index / CHANGES_PER_SECOND - loop.time()))
+            await asyncio.sleep(max(0.0, started + index / per_second - loop.time()))
             group.create_task(work(index, number))

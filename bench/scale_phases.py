@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import httpx
 from scale_changes import Changes
-from scale_report import MEASURES, Found
+from scale_report import CHANGES_PER_SECOND, FEW_PER_SECOND, MEASURES, Found
 from scale_rig import Rig
 from scale_subjects import BATCHES, TICKS, Baseline, Ours, S, Subject, until
 
@@ -17,7 +17,8 @@ from mediapipeline_operator.shell.cluster.errors import ClusterError
 
 RESTART = ("restart", "restart_cpu", "writes", "memory", "memory_peak")
 TICK = ("tick", "batch", "tick_cpu", "queries")
-CHANGE = ("applied", "applied_median", "change_cpu")
+FEW = ("applied_few", "applied_few_median")
+CHANGE = ("applied", "applied_median", "change_cpu", "change_servers_cpu")
 FAILOVER = ("failover", "failover_all", "graceful", "graceful_all")
 IDLE = ("idle",)
 PHASES = ("converge", "restart", "tick", "changes", "failover", "idle")
@@ -94,6 +95,8 @@ class Phases:
                 async with self._reasons(TICK):
                     await (self._ticks(subject) if isinstance(subject, Ours) else self._timers(subject))
             if "changes" in self._only:
+                async with self._reasons(FEW):
+                    await self._few_changes(subject)
                 async with self._reasons(CHANGE):
                     await self._changes(subject)
             if "failover" in self._only:
@@ -157,18 +160,32 @@ class Phases:
             queries = len(self._rig.prometheus.asked) - asked
             self.found.add({"queries": float(queries), "tick_cpu": subject.process.cpu_seconds() - cpu})
 
-    async def _changes(self, subject: Subject) -> None:
-        changes, cpu = Changes(self._rig, self._seconds), subject.process.cpu_seconds()
+    async def _few_changes(self, subject: Subject) -> None:
+        changes = Changes(self._rig, self._seconds, FEW_PER_SECOND)
         await changes.run()
         subject.process.check()
-        self.found.add({"change_cpu": 1000 * (subject.process.cpu_seconds() - cpu) / changes.count})
+        self._applied(changes, "applied_few")
+
+    async def _changes(self, subject: Subject) -> None:
+        changes, cpu = Changes(self._rig, self._seconds, CHANGES_PER_SECOND), subject.process.cpu_seconds()
+        servers_cpu = await self._rig.servers_cpu_seconds()
+        await changes.run()
+        subject.process.check()
+        spent = {
+            "change_cpu": subject.process.cpu_seconds() - cpu,
+            "change_servers_cpu": await self._rig.servers_cpu_seconds() - servers_cpu,
+        }
+        self.found.add({name: 1000 * seconds / changes.count for name, seconds in spent.items()})
+        self._applied(changes, "applied")
+
+    def _applied(self, changes: Changes, name: str) -> None:
         if changes.taken:
-            self.found.add({"applied_median": changes.median()})
+            self.found.add({f"{name}_median": changes.median()})
         if changes.stuck <= 0.01 * changes.count:
-            self.found.add({"applied": changes.p99()})
+            self.found.add({name: changes.p99()})
         else:
             text = f"{changes.stuck} of {changes.count} changes had not shown a minute after the last one"
-            self.found.missing(CHANGE, text)
+            self.found.missing((name, f"{name}_median"), text)
 
     async def _failovers(self, leader: Subject) -> None:
         """From the end of the leader until its successor asks Prometheus, and until it has decided about all."""

@@ -48,6 +48,7 @@ class Rig:
         cluster: ScaleCluster,
         transport: Transport,
         http: httpx.AsyncClient,
+        etcd: httpx.AsyncClient,
         prometheus: FakePrometheus,
         place: Place,
     ) -> None:
@@ -56,6 +57,7 @@ class Rig:
         self.prometheus = prometheus
         self.tick_seconds = place.tick_seconds
         self._http = http
+        self._etcd = etcd
         self._place = place
         self._started = 0
 
@@ -74,6 +76,12 @@ class Rig:
         answer = await self._http.get("/metrics")
         lines = answer.raise_for_status().text.splitlines()
         return sum(int(float(line.rpartition(" ")[2])) for line in lines if _is_write(line))
+
+    async def servers_cpu_seconds(self) -> float:
+        """CPU time of the API server and etcd so far, by their own metrics."""
+        answers = [await server.get("/metrics") for server in (self._http, self._etcd)]
+        lines = [line for answer in answers for line in answer.raise_for_status().text.splitlines()]
+        return sum(float(line.split()[1]) for line in lines if line.startswith("process_cpu_seconds_total "))
 
     async def settled(self, subject: Subject, seconds: float) -> None:
         """Waits until nothing was written for a while. Raises TimeoutError."""
@@ -126,7 +134,7 @@ async def _in_cluster(plane: ControlPlane, folder: Path, tick_seconds: float) ->
     ):
         cluster = ScaleCluster(transport, Etcd(etcd), load_settings([]).build(), NAMESPACE)
         await cluster.count()
-        yield Rig(cluster, transport, http, prometheus, place)
+        yield Rig(cluster, transport, http, etcd, prometheus, place)
     await prometheus.close()
 
 

@@ -178,4 +178,4 @@ async def test_an_ended_session_lets_go_of_its_pictures_without_waiting_for_the_
 
 
 def pictures_alive() -> int:
-    return sum(isinstance(one, I420Frame) for one in gc.get_objects())
+    return sum(type(one) is I420Frame for one in gc.get_objects())

@@ -50,7 +50,7 @@ class Window:
     @property
     def fails_by_far(self) -> bool:
         """Whether looking again would not change it."""
-        return self.frames_per_second < 28 or self.p95 > 100
+        return self.frames_per_second < 24 or self.p95 > 100
 
 
 class Sessions:

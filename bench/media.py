@@ -217,8 +217,8 @@ class Bench:
             return await most_sessions(group, self._twice, guess)
 
     async def _twice(self, group: Sessions) -> Window:
-        """A window that fails gets a second chance: neighbours of this machine must not decide, nor that sessions
-        which connect at once have lowered their frame rates, which takes seconds to come back.
+        """A window that fails gets a second chance, if it does not fail by far: a moment must not decide. Sessions that
+        connect at once lower their frame rates; the time to warm up is for these to come back.
         """
         window = await group.measure(self.plan.ramp_warm_up_seconds, self.plan.ramp_seconds)
         return window if window.passes or window.fails_by_far else await group.measure(0.5, self.plan.ramp_seconds)

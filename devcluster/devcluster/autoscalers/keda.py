@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Self
 
 import httpx
 import yaml
@@ -44,30 +43,13 @@ class Keda(Servers):
         self._kubeconfig = kubeconfig
         self._ports = free_ports(("metrics", "probes", "service", "api", "api-metrics"))
 
-    def start(self, client: httpx.Client, apply: Callable[[str], object]) -> Self:
-        """Applies its CRDs, starts and registers it; returns when the API server serves its group.
-
-        Args:
-            client: of the API server.
-            apply: applies a text of YAML documents, server-side.
-
-        Raises:
-            AutoscalerError: a server ended or was not found in time.
-        """
+    def _register(self, client: httpx.Client, apply: Callable[[str], object]) -> None:
         for plural in KEDA_KINDS:
             apply(crd_manifests(plural).read_text())
         create_mutual_tls(self._certificates, OPERATOR, LOOPBACK)
-        try:
-            operator = self.run(OPERATOR, self._programs[OPERATOR], self._operator_flags(), self._environment)
-            probes = f"http://{LOOPBACK}:{self._ports['probes']}/readyz"
-            wait_for(lambda: answers_ok(probes), operator, "KEDA's operator", START_TIMEOUT_SECONDS)
-            self._register(client, apply)
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def _register(self, client: httpx.Client, apply: Callable[[str], object]) -> None:
+        operator = self.run(OPERATOR, self._programs[OPERATOR], self._operator_flags(), self._environment)
+        probes = f"http://{LOOPBACK}:{self._ports['probes']}/readyz"
+        wait_for(lambda: answers_ok(probes), operator, "KEDA's operator", START_TIMEOUT_SECONDS)
         metrics = self.run(METRICS, self._programs[METRICS], self._metrics_flags(), self._environment)
         there = service(METRICS, NAMESPACE, self._ports["api"])
         home = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}

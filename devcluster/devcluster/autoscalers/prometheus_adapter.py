@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
 
 import httpx
 import yaml
@@ -38,23 +37,6 @@ class PrometheusAdapter(Servers):
         self._prometheus_url = prometheus_url
         self._rules = rules
         self._port = free_port()
-
-    def start(self, client: httpx.Client, apply: Callable[[str], object]) -> Self:
-        """Starts and registers it; returns when the API server serves its group.
-
-        Args:
-            client: of the API server.
-            apply: applies a text of YAML documents.
-
-        Raises:
-            AutoscalerError: it ended or was not found in time.
-        """
-        try:
-            self._register(client, apply)
-        except BaseException:
-            self.stop()
-            raise
-        return self
 
     def _register(self, client: httpx.Client, apply: Callable[[str], object]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
+
+import httpx
 
 from devcluster.controlplane.addresses import LOOPBACK
 from devcluster.controlplane.processes import ChildProcess, Command, start_process
 
 
-class Servers:
+class Servers(ABC):
     """A context manager: whatever was run is ended with the block."""
 
     def __init__(self, data_dir: Path) -> None:
@@ -25,6 +28,27 @@ class Servers:
         command = Command(name, (str(program), *flags), environment or {})
         self._running.append(start_process(command, self._data_dir))
         return self._running[-1]
+
+    def start(self, client: httpx.Client, apply: Callable[[str], object]) -> Self:
+        """Starts and registers them; returns when the API server serves their group. Nothing is left when that fails.
+
+        Args:
+            client: of the API server.
+            apply: applies a text of YAML documents, server-side.
+
+        Raises:
+            AutoscalerError: a server ended or was not found in time.
+        """
+        try:
+            self._register(client, apply)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    @abstractmethod
+    def _register(self, client: httpx.Client, apply: Callable[[str], object]) -> None:
+        """Run what is needed and tell the API server."""
 
     def stop(self) -> None:
         """Ends all, the last first; what they registered stays."""

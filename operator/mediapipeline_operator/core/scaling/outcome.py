@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
+from mediapipeline_operator.core.derived import derived
 from mediapipeline_operator.core.scaling import explain, exposition
 from mediapipeline_operator.core.scaling.law import Choice
 from mediapipeline_operator.core.scaling.model import Action, ConditionInput, Decision, EventInput
@@ -42,7 +42,7 @@ class Outcome:
     def desired_replicas(self) -> int:
         return self.choice.to
 
-    @cached_property
+    @derived
     def summary(self) -> str:
         """One CamelCase word for the column SCALING."""
         return explain.summary(self.reading, self.choice)

@@ -75,6 +75,7 @@ def test_media_come_in_the_order_of_the_bundle():
         (without("a=rtcp-mux"), "rtcp-mux"),
         (offer(media(), media("audio", "1", codec="opus/48000/2")), "bundle all"),
         (offer(media(), media("audio", "1", codec="opus/48000/2"), bundle="0 0"), "bundle all"),
+        (offer(media("audio", "1", codec="opus/48000/2"), bundle="0 1"), "bundle all"),
         ("v=0\r\nm=video x y z\r\n", "cannot be parsed"),
     ],
 )

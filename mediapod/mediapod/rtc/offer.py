@@ -221,9 +221,9 @@ def _check_video(where: str, media: MediaDescription, purpose: Purpose) -> None:
 
 
 def _in_bundle_order(description: SessionDescription) -> list[MediaDescription]:
-    if len(description.media) == 1:
-        return description.media
     bundle = next((list(map(str, group.items)) for group in description.group if group.semantic == "BUNDLE"), [])
+    if len(description.media) == 1 and not bundle:
+        return description.media
     by_mid = {media.rtp.muxId: media for media in description.media}
     if sorted(bundle) != sorted(by_mid) or len(by_mid) != len(description.media):
         raise InvalidOffer("sdp", "must bundle all its media lines (a=group:BUNDLE with every a=mid, each once)")

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from mediapipeline_operator.core.scaling import ProblemKind
-from mediapipeline_operator.core.scaling.signals import Sample
+from mediapipeline_operator.core.scaling.signals import Sample, Series
 from mediapipeline_operator.shell.prometheus.answers import Envelope, plain, to_samples
 from mediapipeline_operator.shell.prometheus.errors import QueryRefusedError, to_problem
 
@@ -31,7 +31,7 @@ def _element(value: Any, **labels: str) -> dict[str, Any]:
 def test_labels_that_are_asked_for_are_kept_and_absent_ones_are_empty() -> None:
     labels = {"__name__": "up", "namespace": "n", "pipeline": "p", "pod": "p-0", "le": "0.1", "zone": "a"}
     found = to_samples(_result(_body([_element("1.5", **labels), _element("2")])))
-    assert found == [Sample(1.5, "n", "p", "p-0", "0.1", "up"), Sample(2.0)]
+    assert found == [Sample(1.5, Series("n", "p", "p-0", "0.1", "up")), Sample(2.0)]
 
 
 @pytest.mark.parametrize(("text", "value"), [("+Inf", math.inf), ("-Inf", -math.inf), ("1e-3", 0.001), ("0", 0.0)])

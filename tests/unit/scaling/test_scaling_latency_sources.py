@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from mediapipeline_operator.core.scaling import DataState, DecisionAction, Problem, ProblemKind, Reason
-from mediapipeline_operator.core.scaling.signals import Sample, with_own_query
+from mediapipeline_operator.core.scaling.signals import Sample, Series, with_own_query
 
 QUERY = {"source": "Query", "query": 'x{namespace="media"}'}
 
@@ -64,7 +64,7 @@ def test_a_querys_steps_without_effect_end(make):
         ([Sample(0.2)], 0.2, None),
         ([], None, None),
         ([Sample(math.nan)], None, None),
-        ([Sample(1.0, pod="1"), Sample(1.0, pod="2")], None, ProblemKind.SEVERAL_SERIES),
+        ([Sample(1.0, Series(pod="1")), Sample(1.0, Series(pod="2"))], None, ProblemKind.SEVERAL_SERIES),
         ([Sample(-1.0)], None, ProblemKind.VALUE),
         ([Sample(math.inf)], None, ProblemKind.VALUE),
         ([Sample(-math.inf)], None, ProblemKind.VALUE),

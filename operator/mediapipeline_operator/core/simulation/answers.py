@@ -10,6 +10,7 @@ from mediapipeline_operator.api.spec import LATENCY_BUCKETS_SECONDS
 from mediapipeline_operator.core.scaling import Problem, ProblemKind
 from mediapipeline_operator.core.scaling.queries import GROWTH_SECONDS, Measure, Query
 from mediapipeline_operator.core.scaling.signals import Answer, Sample
+from mediapipeline_operator.core.scaling.signals import Series as Labels
 from mediapipeline_operator.core.simulation.faults import FaultKind, is_active
 from mediapipeline_operator.core.simulation.scrapes import Scrape, Scraper, Series, rates
 
@@ -36,7 +37,7 @@ class ModelledPrometheus:
             return {query: [] for query in wanted}
         known = {query: READERS[query.measure](self, query, now) for query in wanted if query.measure in READERS}
         if is_active(faults, FaultKind.NAN, now):
-            return {query: [sample._replace(value=math.nan) for sample in found] for query, found in known.items()}
+            return {query: [Sample(math.nan, sample.series) for sample in found] for query, found in known.items()}
         return dict(known)
 
     def newest(self, now: float) -> dict[str, Scrape]:
@@ -55,7 +56,7 @@ class ModelledPrometheus:
         for name, scrape in self.newest(now).items():
             values = (scrape.sessions, 0.0, self.capacity_per_replica, float(scrape.draining))
             for metric, value in zip(GAUGE_NAMES, values, strict=True):
-                samples.append(Sample(value, NAMESPACE, NAME, name, name=metric))
+                samples.append(Sample(value, Labels(NAMESPACE, NAME, name, name=metric)))
         return samples
 
     def _nothing(self, query: Query, now: float) -> list[Sample]:
@@ -65,7 +66,7 @@ class ModelledPrometheus:
         here, before = self.total_sessions(now), self.total_sessions(now - GROWTH_SECONDS)
         if here is None or before is None:
             return []
-        return [Sample((here - before) / GROWTH_SECONDS, NAMESPACE, NAME)]
+        return [Sample((here - before) / GROWTH_SECONDS, Labels(NAMESPACE, NAME))]
 
     def total_sessions(self, now: float) -> float | None:
         """sum(mediapod_sessions); None when there is no series at all."""
@@ -99,8 +100,10 @@ class ModelledPrometheus:
         frames = self.fleet_frames(now, query.window_seconds)
         if frames is None:
             return []
-        buckets = [Sample(rate, NAMESPACE, NAME, le=le) for le, rate in zip(BOUND_TEXTS, frames[1:], strict=True)]
-        return [Sample(frames[0], NAMESPACE, NAME), *buckets]
+        buckets = [
+            Sample(rate, Labels(NAMESPACE, NAME, le=le)) for le, rate in zip(BOUND_TEXTS, frames[1:], strict=True)
+        ]
+        return [Sample(frames[0], Labels(NAMESPACE, NAME)), *buckets]
 
     def _pod_frames(self, query: Query, now: float) -> list[Sample]:
         upper = LATENCY_BUCKETS_SECONDS.index(self.upper_seconds)
@@ -109,7 +112,7 @@ class ModelledPrometheus:
             first, last = found[0], found[-1]
             columns = [(first.received, last.received), (first.buckets[upper], last.buckets[upper])]
             received, on_time = rates(found, columns, now, query.window_seconds)
-            samples += [_of(name, received), Sample(on_time, NAMESPACE, NAME, name, BOUND_TEXTS[upper])]
+            samples += [_of(name, received), Sample(on_time, Labels(NAMESPACE, NAME, name, BOUND_TEXTS[upper]))]
         return samples
 
     def _rejected(self, query: Query, now: float) -> list[Sample]:
@@ -127,7 +130,7 @@ class ModelledPrometheus:
 
 
 def _of(pod: str, value: float) -> Sample:
-    return Sample(value, NAMESPACE, NAME, pod)
+    return Sample(value, Labels(NAMESPACE, NAME, pod))
 
 
 def quantile(share: float, total: float, buckets: list[float]) -> float:

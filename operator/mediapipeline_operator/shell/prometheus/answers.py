@@ -11,21 +11,18 @@ from typing import Any
 import msgspec
 import requests
 
-from mediapipeline_operator.core.scaling.signals import Sample
+from mediapipeline_operator.core.scaling.signals import Sample, Series
 from mediapipeline_operator.shell.prometheus.errors import QueryRefusedError
 
 
-class _Labels(msgspec.Struct, gc=False, rename={"name": "__name__"}):
-    namespace: str = ""
-    pipeline: str = ""
-    pod: str = ""
-    le: str = ""
-    name: str = ""
+class _Point(msgspec.Struct, array_like=True, gc=False):
+    seconds: float
+    number: str
 
 
 class _Element(msgspec.Struct, gc=False):
-    metric: _Labels
-    value: tuple[float, str]  # seconds, number
+    metric: Series
+    value: _Point
 
 
 class _Data(msgspec.Struct):
@@ -58,11 +55,7 @@ class Envelope(requests.Response):
 def to_samples(result: msgspec.Raw) -> list[Sample]:
     """The JSON of an instant vector. Raises QueryRefusedError for anything else; NaN and Inf are judged later."""
     try:
-        return [
-            Sample(float(value[1]), of.namespace, of.pipeline, of.pod, of.le, of.name)
-            for element in _VECTORS.decode(result)
-            for of, value in ((element.metric, element.value),)
-        ]
+        return [Sample(float(element.value.number), element.metric) for element in _VECTORS.decode(result)]
     except ValueError as error:
         raise QueryRefusedError(f"the answer is no instant vector: {error}") from error
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from prometheus_api_client import PrometheusConnect
@@ -60,9 +60,8 @@ class PrometheusReader:
             answers, own_answers = await asyncio.gather(self._answers(queries), self._own.answers(own))
         taken = datetime.now(UTC)
         # In a thread: with thousands of pipelines it takes a second, in which the Lease has to be renewed.
-        found = await asyncio.to_thread(interpret, pipelines, answers)
-        found |= {key: with_own_query(found[key], answer) for key, answer in own_answers.items()}
-        return {key: replace(signals, taken=taken) for key, signals in found.items()}
+        found = await asyncio.to_thread(interpret, pipelines, answers, taken)
+        return found | {key: with_own_query(found[key], answer) for key, answer in own_answers.items()}
 
     def close(self) -> None:
         """Ends the threads after their current request."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from mediapipeline_operator.api.reasons import ConditionType
@@ -14,7 +15,7 @@ from mediapipeline_operator.core.scaling.state import rfc3339
 
 _ONLY_WHEN_TRUE = frozenset({ConditionType.RECONCILING, ConditionType.STALLED})
 _MESSAGE_LENGTH = 32768  # metav1.Condition
-_STATUS = {True: "True", False: "False", None: "Unknown"}
+WORDS = {True: "True", False: "False", None: "Unknown"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +33,19 @@ def merged(
 ) -> list[dict[str, Any]]:
     """The conditions to write, in order of type. Of `old` only transition times are kept."""
     since = {item.get("type"): item for item in old}
-    shown = [item for item in current if item.status or item.type not in _ONLY_WHEN_TRUE]
-    return [
-        _json(item, since.get(item.type.value, {}), generation, now) for item in sorted(shown, key=lambda c: c.type)
-    ]
+    return [_json(item, since.get(item.type.value, {}), generation, now) for item in shown(current)]
+
+
+def shown(current: Iterable[Condition]) -> list[Condition]:
+    """Those that are written, in order of type."""
+    return sorted((item for item in current if item.status or item.type not in _ONLY_WHEN_TRUE), key=_type)
+
+
+_type = attrgetter("type")
 
 
 def _json(item: Condition, old: Mapping[str, Any], generation: int, now: datetime) -> dict[str, Any]:
-    status = _STATUS[item.status]
+    status = WORDS[item.status]
     kept = old.get("lastTransitionTime") if old.get("status") == status else None
     return {
         "type": item.type.value,

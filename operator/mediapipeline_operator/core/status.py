@@ -10,7 +10,7 @@ import msgspec
 
 from mediapipeline_operator.api import labels
 from mediapipeline_operator.api.reasons import ConditionType, EventReason
-from mediapipeline_operator.core.conditions import Condition, merged
+from mediapipeline_operator.core.conditions import WORDS, Condition, merged, shown
 from mediapipeline_operator.core.derived import derived
 from mediapipeline_operator.core.engines import conflict_text, hands_off
 from mediapipeline_operator.core.health import conditions
@@ -30,6 +30,7 @@ _FROM_SCALING = frozenset(
     }
 )
 _OVERRULED = frozenset({ConditionType.READY, ConditionType.STALLED, ConditionType.RECONCILING})
+_ANNOUNCED = (ConditionType.STALLED, ConditionType.CONFLICTING_AUTOSCALER)
 _COMPOUND = (dict, list, tuple)
 _MEASURED_TIMES = frozenset({"observedTime", "nextEligible"})
 
@@ -53,7 +54,10 @@ class Report:
     def significant(self) -> bytes:
         """What `significant(self.body)` gives."""
         scaling = _scaling_significance(self._snapshot.pipeline.status, self._outcome)
-        return _compared({**self._plain, **scaling, "conditions": [_condition(item) for item in self.conditions]})
+        conditions = [
+            [item.type.value, WORDS[item.status], item.reason, self._generation] for item in shown(self._current)
+        ]
+        return _compared({**self._plain, **scaling, "conditions": conditions})
 
     @derived
     def body(self) -> Json:
@@ -65,9 +69,19 @@ class Report:
     @derived
     def conditions(self) -> list[Json]:
         snapshot = self._snapshot
-        current = (*conditions(snapshot, self._findings), *_scaling_conditions(snapshot, self._outcome))
         old = snapshot.pipeline.status.get("conditions") or ()
-        return merged(old, current, generation=self._generation, now=snapshot.now)
+        return merged(old, self._current, generation=self._generation, now=snapshot.now)
+
+    @derived
+    def _current(self) -> tuple[Condition, ...]:
+        return (*conditions(self._snapshot, self._findings), *_scaling_conditions(self._snapshot, self._outcome))
+
+    @property
+    def announcements(self) -> tuple[EventNote, ...]:
+        """What `announcements` gives for this status after the one that is there."""
+        if not any(item.status and item.type in _ANNOUNCED for item in self._current):
+            return ()
+        return tuple(announcements(self._snapshot.pipeline.status, {"conditions": self.conditions}))
 
     @property
     def _generation(self) -> int:
@@ -123,7 +137,7 @@ def unreadable_status(old: Mapping[str, Any], generation: int, message: str, now
 
 def announcements(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[EventNote]:
     """Events for what the pipeline's author has to mend, when it is new or has changed. Only conditions are read."""
-    for kind in (ConditionType.STALLED, ConditionType.CONFLICTING_AUTOSCALER):
+    for kind in _ANNOUNCED:
         before, now = _true_condition(old, kind), _true_condition(new, kind)
         if now and [now.get("reason"), now.get("message")] != [before.get("reason"), before.get("message")]:
             yield EventNote(EventReason(now["reason"]), "Warning", now["message"])

@@ -17,6 +17,7 @@ from mediapipeline_operator.shell.clock import Clock
 
 _PASS_SECONDS = 60.0  # no pass takes longer: each of its requests has a time-out
 _IDLE_SECONDS = 3600.0
+_TURN_SECONDS = 0.005  # of passes in a row, until everything else on the event loop has its turn
 _ROUTINE_YIELDS_SECONDS = 10.0  # to what becomes due that much later; bounded, so that routine has its turn too
 
 log = structlog.get_logger(__name__)
@@ -55,6 +56,7 @@ class WorkQueue:
         self._backoffs: dict[Key, Backoff] = {}
         self._not_before: dict[Key, float] = {}  # what the API server has asked for
         self._changed = asyncio.Event()
+        self._turn_ends = 0.0  # monotonic
 
     def add(self, key: Key, delay_seconds: float = 0.0, *, routine: bool = False) -> None:
         """Makes the key due; an earlier time wins over a later one, but for what the API server has asked for.
@@ -144,9 +146,15 @@ class WorkQueue:
                 await self._pass(key)
             finally:
                 self._finish(key)
-            # A pass that finds nothing to do never waits: without this, thousands of them in a row would keep the
-            # Lease from being renewed.
+            await self._let_others()
+
+    async def _let_others(self) -> None:
+        """A pass that finds nothing to do never waits: without this, thousands of them in a row would keep the Lease
+        from being renewed. A turn of the event loop for each of them is a tenth of their time.
+        """
+        if self._clock.monotonic() >= self._turn_ends:
             await asyncio.sleep(0)
+            self._turn_ends = self._clock.monotonic() + _TURN_SECONDS
 
     def _taken(self, key: Key) -> float:
         """Out of the books of those who wait. Returns since when it was due."""

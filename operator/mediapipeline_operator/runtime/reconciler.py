@@ -161,8 +161,7 @@ class Reconciler:
             findings = replace(findings, failed=done.failed, unfinished=bool(done.stale))
         tools.rollouts.note(pipeline.key, rolling=template_rolls_out(after), waiting=findings.queued)
         report = Report(after, findings, outcome, tools.build)
-        said = announcements(pipeline.status, {"conditions": report.conditions})
-        for note in (*wanted.notes(done.scaled, done.failed), *said):
+        for note in (*wanted.notes(done.scaled, done.failed), *report.announcements):
             self._announce(pipeline.key, pipeline.uid, note)
         await self._write_status(pipeline, report, remembered)
 

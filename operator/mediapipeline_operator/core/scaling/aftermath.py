@@ -69,9 +69,8 @@ def current_entry(reading: Reading, choice: Choice, message: str) -> HistoryEntr
         choice.reason,
     )
     repeats = same and (choice.action is DecisionAction.HOLD or not is_carried_out(reading))
-    name = f"{time:%Y%m%dT%H%M%SZ}-{choice.action.value.lower()}-{situation.n}-{choice.to}"
     return HistoryEntry(
-        id=last.id if last and repeats else name,
+        id=last.id if last and repeats else _name(time, choice, situation.n),
         time=last.time if last and repeats else time,
         action=choice.action,
         from_replicas=situation.n,
@@ -79,6 +78,10 @@ def current_entry(reading: Reading, choice: Choice, message: str) -> HistoryEntr
         reason=choice.reason,
         message=message[:MESSAGE_LENGTH],
     )
+
+
+def _name(time: datetime, choice: Choice, n: int) -> str:
+    return f"{time:%Y%m%dT%H%M%SZ}-{choice.action.value.lower()}-{n}-{choice.to}"
 
 
 def history_after(reading: Reading, entry: HistoryEntry) -> tuple[HistoryEntry, ...]:

@@ -37,7 +37,8 @@ class Choice:
 def choose(reading: Reading) -> Choice:
     """Engine Operator: up, else let a drained replica go, else swap the victim, else start one drain, else hold."""
     asked = proposals(reading)
-    blocked = removal_blockers(reading)
+    prediction = predict(reading)
+    blocked = removal_blockers(reading, prediction)
     context = Choice(
         action=DecisionAction.HOLD,
         to=reading.situation.n,
@@ -45,7 +46,7 @@ def choose(reading: Reading) -> Choice:
         message="",
         blocked=blocked,
         proposals=asked,
-        prediction=predict(reading),
+        prediction=prediction,
     )
     rules: tuple[Callable[[Reading, Choice], Choice | None], ...] = (up, remove, swap, down, hold)
     return next(choice for rule in rules if (choice := rule(reading, context)) is not None)

@@ -62,8 +62,11 @@ def rollout_freezes(situation: Situation) -> bool:
     return since is None or situation.now < since + ROLLOUT_STUCK
 
 
-def removal_blockers(reading: Reading) -> tuple[Blocker, ...]:
-    """Everything that forbids the start of a drain, all of it, so that nobody fixes one thing to meet the next."""
+def removal_blockers(reading: Reading, prediction: Prediction | None) -> tuple[Blocker, ...]:
+    """Everything that forbids the start of a drain, all of it, so that nobody fixes one thing to meet the next.
+
+    `prediction`: what `predict` gives.
+    """
     situation = reading.situation
     checks = (
         (Blocker.DATA_STATE, reading.data_state not in LOWERING),
@@ -76,7 +79,7 @@ def removal_blockers(reading: Reading) -> tuple[Blocker, ...]:
         (Blocker.DEMAND_REJECTED, reading.rejected_since is not None),
         (Blocker.SIGNAL_UNKNOWN, votes.is_unknown(situation)),
         (Blocker.SIGNALS_AFTER_REMOVAL, votes.forbids_removal(situation)),
-        *_prediction_blockers(reading),
+        *_prediction_blockers(reading, prediction),
     )
     return tuple(blocker for blocker, holds in checks if holds)
 
@@ -86,9 +89,8 @@ def _too_short(reading: Reading) -> bool:
     return due is not None and reading.situation.now < due
 
 
-def _prediction_blockers(reading: Reading) -> tuple[tuple[Blocker, bool], ...]:
+def _prediction_blockers(reading: Reading, prediction: Prediction | None) -> tuple[tuple[Blocker, bool], ...]:
     """n - 1 must stay within the target utilisation when chance adds its part, and clear of saturation."""
-    prediction = predict(reading)
     if prediction is None:
         return ((Blocker.SESSIONS_AFTER_REMOVAL, reading.sessions > 0),)
     target = reading.situation.spec.autoscaling.sessions.target_utilization_percent / 100

@@ -193,7 +193,9 @@ class Situation:
         """
         if self.queried_milliseconds is not None:
             return round(self.queried_milliseconds)
-        bounds = sorted(round(bound * 1000) for bound in self.signals.ok_per_second if math.isfinite(bound))
-        return next(
-            (ms for ms in bounds if (miss := self.miss(ms)) is not None and not exceeds(miss, MISS_LIMIT)), None
-        )
+        received, on_time = self.received_per_second, self.signals.ok_per_second
+        if received <= 0:
+            return None
+        within = (bound for bound in sorted(on_time) if not exceeds(1.0 - on_time[bound] / received, MISS_LIMIT))
+        bound = next(within, math.inf)
+        return round(bound * 1000) if math.isfinite(bound) else None

@@ -31,7 +31,7 @@ class Store(Generic[T]):
 
     def __init__(self) -> None:
         self._items: dict[tuple[str, str], T] = {}
-        self._by_pipeline: defaultdict[PipelineName, set[str]] = defaultdict(set)
+        self._by_pipeline: defaultdict[PipelineName, dict[str, T]] = defaultdict(dict)  # by name
 
     def __len__(self) -> int:
         return len(self._items)
@@ -46,11 +46,12 @@ class Store(Generic[T]):
 
     def of_pipeline(self, namespace: str, pipeline: str) -> tuple[T, ...]:
         """All objects that carry the pipeline's label."""
-        names = self._by_pipeline.get((namespace, pipeline))
-        if not names:
+        found = self._by_pipeline.get((namespace, pipeline))
+        if not found:
             return ()
-        ordered = sorted(names) if len(names) > 1 else names  # of most kinds a pipeline has one
-        return tuple([self._items[namespace, name] for name in ordered])
+        if len(found) == 1:  # of most kinds a pipeline has one
+            return tuple(found.values())
+        return tuple([found[name] for name in sorted(found)])
 
     def put(self, name: str, item: T) -> set[PipelineName]:
         """Keeps `item` unless something newer is known. Returns the pipelines that it touches."""
@@ -60,7 +61,7 @@ class Store(Generic[T]):
             return set()
         self._unindex(key)
         self._items[key] = item
-        self._by_pipeline[item.namespace, item.pipeline].add(name)
+        self._by_pipeline[item.namespace, item.pipeline][name] = item
         return {(other.namespace, other.pipeline) for other in (item, known) if other is not None and other.pipeline}
 
     def remove(self, namespace: str, name: str, resource_version: str) -> set[PipelineName]:
@@ -96,9 +97,9 @@ class Store(Generic[T]):
         known = self._items.get(key)
         if known is None:
             return
-        names = self._by_pipeline[known.namespace, known.pipeline]
-        names.discard(key[1])
-        if not names:
+        found = self._by_pipeline[known.namespace, known.pipeline]
+        found.pop(key[1], None)
+        if not found:
             del self._by_pipeline[known.namespace, known.pipeline]
 
 

@@ -149,7 +149,7 @@ class Phases:
         async def ended() -> bool:
             return await subject.metric(TICKS, "_count") > before["ticks"]
 
-        await until(ended, "the end of a scaling tick", 3 * self._rig.tick_seconds + 60.0, 0.2)
+        await until(ended, "the end of a scaling tick", 3 * self._rig.tick_seconds + 60.0, 0.5)
         return await self._reading(subject)
 
     async def _timers(self, subject: Subject) -> None:

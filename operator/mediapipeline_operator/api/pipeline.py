@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+from zlib import crc32
 
 from mediapipeline_operator.api.spec import MediaPipelineSpec
 
@@ -17,6 +18,11 @@ class Key(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
+
+    @property
+    def phase(self) -> float:
+        """0 to 1, always the same for a name: when in a period it has its turn, so that not all have it at once."""
+        return crc32(str(self).encode()) / 2**32
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from mediapipeline_operator.core.resources import BuildSettings, desired, initia
 from mediapipeline_operator.core.resources.autoscalers import HPA_KIND, KEDA_KIND
 from mediapipeline_operator.core.rollouts import waits_for_slot
 from mediapipeline_operator.core.scaling import schedules
-from mediapipeline_operator.core.scaling.decide import decide
+from mediapipeline_operator.core.scaling.decide import LOG_EVERY_SECONDS, decide
 from mediapipeline_operator.core.scaling.model import Action, MarkDraining, SetReplicas, WorkloadFacts
 from mediapipeline_operator.core.scaling.outcome import Outcome
 from mediapipeline_operator.core.validation import invalid_fields
@@ -105,7 +105,15 @@ def _scaling(
     """None until there is a Deployment whose number was set once, and something has been measured."""
     if workload is None or snapshot.signals is None:
         return None
-    return decide(spec, workload, snapshot.signals, snapshot.memory.state, snapshot.now, tick_seconds=tick_seconds)
+    return decide(
+        spec,
+        workload,
+        snapshot.signals,
+        snapshot.memory.state,
+        snapshot.now,
+        tick_seconds=tick_seconds,
+        log_offset_seconds=LOG_EVERY_SECONDS * snapshot.pipeline.key.phase,
+    )
 
 
 def expected(snapshot: Snapshot, settings: BuildSettings) -> Expected:

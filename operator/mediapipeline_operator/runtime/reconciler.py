@@ -62,7 +62,7 @@ class Tools:
 class _Remembered:
     uid: str
     memory: Memory
-    status_written: float  # monotonic
+    status_looked_at: float  # monotonic: written, or found to say what is measured
     _significant: tuple[str, bytes] = ("", b"")  # of a resource version
 
     def significant(self, pipeline: MediaPipeline) -> bytes:
@@ -174,12 +174,12 @@ class Reconciler:
 
     async def _write_status(self, pipeline: MediaPipeline, report: Report, remembered: _Remembered) -> None:
         now = self._tools.clock.monotonic()
-        since_write = now - remembered.status_written
-        old = remembered.significant(pipeline)
-        if not report.is_due(old, since_write, self._tools.measurements_every_seconds):
-            return
-        await self._put_status(pipeline, report.body)
-        remembered.status_written = now
+        since_look, every = now - remembered.status_looked_at, self._tools.measurements_every_seconds
+        if report.is_due(remembered.significant(pipeline), since_look, every):
+            await self._put_status(pipeline, report.body)
+            remembered.status_looked_at = now
+        elif since_look >= every:  # nothing has changed: not again in each pass
+            remembered.status_looked_at = now
 
     async def _put_status(self, about: MediaPipeline | Unreadable, body: Mapping[str, Any]) -> None:
         """A pipeline that went away or changed meanwhile is looked at: the watch may have missed it."""
@@ -223,7 +223,9 @@ class Reconciler:
         known = self._remembered.get(pipeline.key)
         if known is None or known.uid != pipeline.uid:
             memory = Memory(state=ScalingState.from_status(pipeline.status))
-            known = _Remembered(pipeline.uid, memory, self._tools.clock.monotonic())
+            # Not all of them at the same time after a start.
+            later = self._tools.measurements_every_seconds * pipeline.key.phase
+            known = _Remembered(pipeline.uid, memory, self._tools.clock.monotonic() + later)
             self._remembered[pipeline.key] = known
         return known
 

@@ -16,6 +16,7 @@ import structlog
 from mediapipeline_operator.api.pipeline import Key
 from mediapipeline_operator.api.spec import MediaPipelineSpec
 from mediapipeline_operator.core.scaling.model import Signals
+from mediapipeline_operator.runtime.collecting import Collecting
 from mediapipeline_operator.runtime.metrics import Metrics
 from mediapipeline_operator.runtime.pipelines import Pipelines
 from mediapipeline_operator.shell.clock import Clock
@@ -60,6 +61,7 @@ class Scaler:
         self._open: deque[_OpenTick] = deque()
         self._tick_started = 0.0
         self._early = asyncio.Event()
+        self._collecting = Collecting()
 
     def signals(self, key: Key) -> Signals | None:
         """The last batch's measurements; None: not measured yet."""
@@ -81,6 +83,8 @@ class Scaler:
 
     def _end_oldest(self) -> None:
         self._metrics.tick_seconds.observe(self._clock.monotonic() - self._open.popleft().started)
+        if not self._open:
+            self._collecting.resume()
 
     def since_tick_seconds(self) -> float | None:
         """How long ago the last tick began; None: there was none yet."""
@@ -88,10 +92,13 @@ class Scaler:
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
-            started = self._clock.monotonic()
-            await self._tick()
-            await self._wait(started + self._tick_seconds)
+        try:
+            while True:
+                started = self._clock.monotonic()
+                await self._tick()
+                await self._wait(started + self._tick_seconds)
+        finally:
+            self._collecting.resume()
 
     async def _tick(self) -> None:
         self._tick_started = self._clock.monotonic()
@@ -101,6 +108,7 @@ class Scaler:
         if not known:
             self._signals = {}
             return
+        self._collecting.pause()
         self._signals = await self._reader.read(known)
         self._metrics.batch_seconds.observe(self._clock.monotonic() - self._tick_started)
         if len(self._open) == _OPEN_TICKS:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from mediapipeline_operator.api.pipeline import Key
 from mediapipeline_operator.api.spec import MediaPipelineSpec
 from mediapipeline_operator.core.scaling.model import Signals
+from mediapipeline_operator.runtime import collecting
 from mediapipeline_operator.runtime import scaler as scaling
 from mediapipeline_operator.runtime.metrics import Metrics
 from mediapipeline_operator.runtime.pipelines import Pipelines
@@ -103,3 +105,49 @@ async def test_ticks_that_wait_for_one_pipeline_do_not_pile_up() -> None:
     assert _ticks(metrics) == (3, 3 * 10 * scaling._OPEN_TICKS)
     scaler.decided(Key("n", "stuck"))
     assert _ticks(metrics)[0] == scaling._OPEN_TICKS + 3
+
+
+class LookingReader(Reader):
+    """Notes whether Python may look for reference cycles while measurements are read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.collecting: list[bool] = []
+
+    async def read(self, pipelines: Sequence[tuple[Key, MediaPipelineSpec]]) -> Mapping[Key, Signals]:
+        self.collecting.append(gc.isenabled())
+        return await super().read(pipelines)
+
+
+async def test_reference_cycles_are_looked_for_after_a_tick_and_not_in_it() -> None:
+    reader, pipelines = LookingReader(), Pipelines()
+    pipelines.put(_pipeline("one"))
+    scaler = Scaler(reader, pipelines, lambda _: None, 10.0, Clock(), Metrics())
+    await scaler._tick()
+    assert (reader.collecting, gc.isenabled()) == ([False], False)
+    scaler.decided(Key("n", "one"))
+    assert gc.isenabled()
+
+
+async def test_a_tick_that_does_not_end_leaves_no_cycles_behind_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collecting, "LONGEST_SECONDS", 0.02)
+    pipelines = Pipelines()
+    pipelines.put(_pipeline("stuck"))
+    scaler = Scaler(Reader(), pipelines, lambda _: None, 10.0, Clock(), Metrics())
+    await scaler._tick()
+    assert not gc.isenabled()
+    async with asyncio.timeout(10):
+        while not gc.isenabled():  # noqa: ASYNC110  Python has no event for it
+            await asyncio.sleep(0.01)
+
+
+async def test_the_end_of_a_term_does_not_leave_cycles_behind() -> None:
+    pipelines = Pipelines()
+    pipelines.put(_pipeline("one"))
+    running = asyncio.create_task(Scaler(Reader(), pipelines, lambda _: None, 10.0, Clock(), Metrics()).run())
+    while gc.isenabled():  # noqa: ASYNC110  Python has no event for it
+        await asyncio.sleep(0)
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    assert gc.isenabled()

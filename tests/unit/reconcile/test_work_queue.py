@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
@@ -110,6 +111,35 @@ async def test_a_pass_may_ask_to_come_again(start: Start) -> None:
     await _until(lambda: passes == 3)
     await asyncio.sleep(0.1)
     assert passes == 3
+
+
+async def _turns_of_others(start: Start, passes: int, pass_seconds: float) -> int:
+    """How often everything else on the event loop has its turn during passes in a row that wait for nothing."""
+    done = turns = 0
+
+    async def work(key: Key) -> None:
+        nonlocal done
+        ends = time.monotonic() + pass_seconds
+        while time.monotonic() < ends:
+            pass
+        done += 1
+
+    queue = start(work)
+    for number in range(passes):
+        queue.add(Key("a", f"{number}"))
+    async with asyncio.timeout(20):
+        while done < passes:
+            turns += 1
+            await asyncio.sleep(0)
+    return turns
+
+
+async def test_long_rows_of_passes_let_everything_else_have_its_turn(start: Start) -> None:
+    assert await _turns_of_others(start, passes=100, pass_seconds=0.001) >= 10
+
+
+async def test_short_passes_share_a_turn_of_the_event_loop(start: Start) -> None:
+    assert await _turns_of_others(start, passes=1000, pass_seconds=0) < 500
 
 
 async def test_an_earlier_time_wins(start: Start) -> None:

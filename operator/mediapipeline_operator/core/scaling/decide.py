@@ -33,16 +33,18 @@ def decide(
     now: datetime,
     *,
     tick_seconds: float,
+    log_offset_seconds: float = 0.0,
 ) -> Outcome:
     """What to do about the number of replicas, and why.
 
     `now` is timezone-aware and is rounded up to whole seconds; `tick_seconds` is the usual time between two calls (more
-    calls in between are harmless: every rule counts seconds, none counts calls). Never raises on odd measurements.
+    calls in between are harmless: every rule counts seconds, none counts calls). `log_offset_seconds`: when in each
+    five minutes the log says that nothing has changed. Never raises on odd measurements.
     """
     now = stamp(now)
     situation = Situation(schedules.bounded(spec, now), workload, signals, state.not_after(now), now, tick_seconds)
     reading = read(situation)
-    return _outcome(reading, _choice(reading))
+    return _outcome(reading, _choice(reading), log_offset_seconds)
 
 
 def _choice(reading: Reading) -> Choice:
@@ -56,7 +58,7 @@ def _choice(reading: Reading) -> Choice:
     return choose(reading)
 
 
-def _outcome(reading: Reading, choice: Choice) -> Outcome:
+def _outcome(reading: Reading, choice: Choice, log_offset_seconds: float) -> Outcome:
     situation = reading.situation
     text = wording.sentence(reading, choice)
     entry = aftermath.current_entry(reading, choice, text)
@@ -72,7 +74,7 @@ def _outcome(reading: Reading, choice: Choice) -> Outcome:
         conditions=conditions.conditions(reading, choice, text),
         events=notices.events(reading, choice, standing, text),
         text=text,
-        log_due=_log_due(situation, state, record),
+        log_due=_log_due(situation, state, record, log_offset_seconds),
         wants_admin=drain.to_ask(situation.workload.pods),
     )
 
@@ -85,7 +87,7 @@ def _actions(reading: Reading, choice: Choice) -> tuple[Action, ...]:
     return (*choice.actions, *(action for action in drain.reassert(reading.situation) if action.uid not in touched))
 
 
-def _log_due(situation: Situation, state: ScalingState, record: Decision) -> bool:
+def _log_due(situation: Situation, state: ScalingState, record: Decision, offset_seconds: float) -> bool:
     """On a change of action, reason, data state or blockers, and every five minutes."""
     before = situation.before
     changed = (
@@ -94,5 +96,5 @@ def _log_due(situation: Situation, state: ScalingState, record: Decision) -> boo
         or before.data_state is not state.data_state
         or before.blocked_by != record.blocked_by
     )
-    seconds = situation.now.timestamp()
+    seconds = situation.now.timestamp() + offset_seconds
     return changed or seconds // LOG_EVERY_SECONDS != (seconds - situation.tick_seconds) // LOG_EVERY_SECONDS

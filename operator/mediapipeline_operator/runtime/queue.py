@@ -17,7 +17,7 @@ from mediapipeline_operator.shell.clock import Clock
 
 _PASS_SECONDS = 60.0  # no pass takes longer: each of its requests has a time-out
 _IDLE_SECONDS = 3600.0
-_TURN_SECONDS = 0.005  # of passes in a row, until everything else on the event loop has its turn
+_TURN_SECONDS = 0.002  # of passes in a row of each worker, until everything else on the event loop has its turn
 _ROUTINE_YIELDS_SECONDS = 10.0  # to what becomes due that much later; bounded, so that routine has its turn too
 
 log = structlog.get_logger(__name__)

@@ -84,9 +84,11 @@ class Fleet:
     signals: Signals
     state: ScalingState = field(default_factory=ScalingState)
     now: datetime = START
+    log_offset_seconds: float = 0.0
 
     def tick(self) -> Outcome:
-        return decide(self.spec, self.workload, self.signals, self.state, self.now, tick_seconds=10)
+        facts = (self.spec, self.workload, self.signals, self.state, self.now)
+        return decide(*facts, tick_seconds=10, log_offset_seconds=self.log_offset_seconds)
 
     def after(self, seconds, outcome=None, **changes):
         state = self.state if outcome is None else outcome.state

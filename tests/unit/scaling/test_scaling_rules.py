@@ -245,6 +245,14 @@ def test_log_is_due_on_change_and_every_five_minutes(make):
     assert sum(due) == 3
 
 
+def test_pipelines_in_which_nothing_changes_are_logged_at_different_times(make):
+    """All of them in one tick would be thousands of lines."""
+    fleets = [replace(make.fleet(3, p95=75), log_offset_seconds=offset) for offset in (0, 100, 200)]
+    due = [{number for number, outcome in enumerate(fleet.run(900)) if outcome.log_due} for fleet in fleets]
+    assert [len(numbers) for numbers in due] == [4, 4, 4]
+    assert set.intersection(*due) == {0}
+
+
 def test_after_a_step_the_breach_must_last_its_full_time_again(make):
     """The rates still hold the frames of before: a second step at once would answer the same breach twice."""
     breach = make.fleet(3, sessions=1, miss=0.1, policy="Threshold").settle(20)

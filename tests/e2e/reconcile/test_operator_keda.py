@@ -165,9 +165,9 @@ def _handed_over_without_a_jump(world: Any, fleet: Fleet, eventually: Eventually
     assert world.condition("ConflictingAutoscaler").get("status") != "True"
 
 
-def _told(kubectl: Any, token: str) -> None:
-    """KEDA's administrator: the token in KEDA's namespace, and the one object that names it for all ScaledObjects."""
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "prometheus", "namespace": "keda"}}
+def _told(world: Any, kubectl: Any, token: str) -> None:
+    """By KEDA's administrator: the token in a Secret, and the one object that names it for all ScaledObjects."""
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "prometheus", "namespace": world.namespace}}
     reference = {"parameter": "bearerToken", "name": "prometheus", "key": "token"}
     found = {
         "apiVersion": "keda.sh/v1alpha1",
@@ -198,11 +198,11 @@ def test_keda_shows_the_token_that_prometheus_wants(
             f"--prometheus-token-file={tmp_path / 'token'}",
             "--keda-trigger-authentication=prometheus",
         )
-        _told(kubectl, "yesterday's")
+        _told(world, kubectl, "yesterday's")
         fallback = {"afterSeconds": 45, "replicas": 2}
         world.pipeline(replicas=2, autoscaling={"engine": "KEDA", **AUTOSCALING, "fallback": fallback})
         eventually(lambda: fleet.attend() or condition(world, "Fallback") == "True", "KEDA to be refused", 240)
         assert numbers(world) == (2, 2)
-        _told(kubectl, "open sesame")
+        _told(world, kubectl, "open sesame")
         eventually(lambda: fleet.attend() or numbers(world)[1] > 2, "KEDA to ask for more", 240)
         assert condition(world, "Fallback") == "False"

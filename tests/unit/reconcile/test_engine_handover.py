@@ -200,3 +200,11 @@ def test_an_invalid_query_or_schedule_is_said_and_children_are_left_alone(snapsh
         wanted.findings.invalid
     )
     assert 'spec.autoscaling.schedules[0]: cron "99 3 * * *" does not parse' in wanted.findings.invalid
+
+
+@pytest.mark.parametrize(
+    ("engine", "initial"), [("Operator", 2), ("HorizontalPodAutoscaler", 6), ("KEDA", 6), ("None", 20)]
+)
+def test_a_restored_pipeline_begins_where_its_autoscaler_had_it(snapshot_of: Build, engine: str, initial: int) -> None:
+    bounds = {"engine": engine, "minReplicas": 2, "maxReplicas": 6}
+    assert _plan(snapshot_of({"replicas": 20, "autoscaling": bounds}, children={})).initial_replicas == initial

@@ -72,8 +72,8 @@ class Term:
         self._scaler = Scaler(outside.reader, self._pipelines, self._routine, settings.tick_seconds, clock, metrics)
 
     async def run(self) -> None:
-        """Until cancelled. Prometheus is asked at once about all that are known; passes, which write, begin when none
-        is known from before the term.
+        """Until cancelled. Prometheus is asked at once, about all that are known from standing by. Passes, which write,
+        wait for a list of this term's own.
         """
         following = self._outside.following
         async with asyncio.TaskGroup() as group:

@@ -158,10 +158,10 @@ def stood_by(rig: Rig, reference: Reference, fault: Faulty = no_fault) -> None:
         before = moment(rig)
         if fault is pipelines_unseen:
             leader.stop()
-            eventually(lambda: _took_over(standby, 3), "the standby to look at all")
+            eventually(lambda: _took_over(standby), "the standby to begin with its passes")
     if leader.alive():
         leader.stop()
-        eventually(lambda: _took_over(standby, 3), "the standby to look at all")
+        eventually(lambda: _took_over(standby), "the standby to begin with its passes")
     settled(rig, since=before)
     for name in (made, again):
         edit(rig, name)
@@ -171,8 +171,9 @@ def stood_by(rig: Rig, reference: Reference, fault: Faulty = no_fault) -> None:
     aftermath(rig, reference, made, edited, again, counted=False)
 
 
-def _took_over(operator: Operator, pipelines: int) -> bool:
-    return operator.leads() and operator.gauge("first_passes") >= pipelines
+def _took_over(operator: Operator) -> bool:
+    """Whether it has looked at a pipeline; with so few, at all in the next moment."""
+    return operator.leads() and operator.gauge("first_passes") > 0
 
 
 def kind_gone_while_standing_by(rig: Rig, reference: Reference, install: Callable[[], None]) -> None:
@@ -182,7 +183,7 @@ def kind_gone_while_standing_by(rig: Rig, reference: Reference, install: Callabl
     settled(rig)
     before = moment(rig)
     leader.stop()
-    eventually(lambda: _took_over(standby, 1), "the standby to look at it")
+    eventually(lambda: _took_over(standby), "the standby to begin with its passes")
     settled(rig, since=before)
     edit(rig, name)
     converges(rig, name, reference.edited)

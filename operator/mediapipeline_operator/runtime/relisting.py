@@ -20,6 +20,7 @@ from mediapipeline_operator.shell.cluster.store import version
 from mediapipeline_operator.shell.cluster.transport import Transport
 
 _FIRST_BACKOFF_SECONDS = 0.5
+_UNASKED_SECONDS = 5.0
 _NEWEST = 2**62
 
 log = structlog.get_logger(__name__)
@@ -54,10 +55,19 @@ class Relisting:
         return len(self._tried) == len(self._scopes)
 
     async def run(self) -> None:
-        """Until cancelled. The first list, where a watch begins, is asked for by others."""
+        """Until cancelled. A watch and a term ask for their first list themselves; without the kind no watch does."""
+        while not self.synced:
+            await asyncio.sleep(_UNASKED_SECONDS)
+            await self._untried()
         while True:
             await asyncio.sleep(jittered(self._seconds, 0.3))
             await self.now()
+
+    async def _untried(self) -> None:
+        for scope in self._scopes:
+            async with self._turn:
+                if scope not in self._tried:
+                    await self._attempt(scope)
 
     async def now(self) -> None:
         """One list of all. What cannot be listed is left to the watch and to the next time."""

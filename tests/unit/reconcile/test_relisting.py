@@ -1,6 +1,7 @@
 """A relist tells what the watch of MediaPipelines has lost: changes, and deletions in the gap of an expired watch."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -184,6 +185,28 @@ async def test_catching_up_does_not_take_a_list_that_has_begun_before() -> None:
     assert not caught_up.done()
     asked[1].set_result(None)
     await caught_up
+
+
+async def test_without_the_kind_no_watch_asks_and_nobody_waits_for_it_to_be_ready(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mediapipeline_operator.runtime.relisting._UNASKED_SECONDS", 0.005)
+    answers = [UnreachableError("cut"), NotFoundError(404, "NotFound", "no kind")]
+
+    class Without:
+        async def request(self, method: str, path: str, **_: Any) -> dict[str, Any]:
+            raise answers.pop(0)
+
+    relisting = Relisting(Without(), (), Pipelines(), lambda kind, body: None, 900.0)  # type: ignore[arg-type]
+    running = asyncio.create_task(relisting.run())
+    async with asyncio.timeout(5):
+        while not relisting.synced:  # noqa: ASYNC110  it has no event
+            await asyncio.sleep(0.005)
+    await asyncio.sleep(0.02)
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    assert answers == []
 
 
 async def test_what_the_watch_has_told_as_deleted_does_not_come_back_with_a_list_that_is_under_way() -> None:

@@ -129,6 +129,7 @@ def test_values_reach_the_settings(render: Render) -> None:
     assert read.build().monitoring_namespace == "observability"
     assert (read.tick_seconds, read.log_format, read.log_level) == (2.5, "text", "DEBUG")
     assert read.prometheus_token_file == "/etc/prometheus-token/bearer"
+    assert read.keda_trigger_authentication == "prometheus"
 
 
 def test_overrides_come_after_the_settings_and_may_be_absent(render: Render) -> None:

@@ -1,6 +1,7 @@
 """Pipeline in, manifests out. After a wanted change: UPDATE_GOLDEN=1 pytest tests/golden, then review the diff."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ SETTINGS = BuildSettings(
     mediapod_image="ghcr.io/rtcscale/mediapod:0.1.0",
     service_monitor_labels={"release": "prometheus"},
     prometheus_url="http://prometheus-operated.monitoring.svc:9090",
+    keda_trigger_authentication="prometheus",
 )
 
 
@@ -44,6 +46,15 @@ def test_manifests_are_those_of_the_golden_file(case: Path) -> None:
 
 def test_the_effects_of_the_case_exist(case: Path) -> None:
     assert invalid_stages(read(case / "pipeline.yaml").spec) == ()
+
+
+def test_keda_shows_no_token_where_none_is_named() -> None:
+    pipeline = read(Path(__file__).parent / "engine-keda" / "pipeline.yaml")
+    manifests = desired(pipeline, replace(SETTINGS, keda_trigger_authentication=""))
+    triggers = next(one["spec"]["triggers"] for one in manifests if one["kind"] == "ScaledObject")
+    asking = [trigger for trigger in triggers if trigger["type"] == "prometheus"]
+    assert asking
+    assert not [one for one in asking if "authenticationRef" in one or "authModes" in one["metadata"]]
 
 
 def test_replicas_are_in_no_manifest(case: Path) -> None:

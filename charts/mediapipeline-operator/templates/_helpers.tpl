@@ -85,6 +85,9 @@ MEDIAPIPELINE_OPERATOR_PROMETHEUS_CA_FILE: /etc/prometheus-ca/{{ .Values.prometh
 {{- if .Values.prometheus.headers }}
 MEDIAPIPELINE_OPERATOR_PROMETHEUS_HEADERS: {{ include "operator.pairs" .Values.prometheus.headers | quote }}
 {{- end }}
+{{- if .Values.prometheus.kedaTriggerAuthentication }}
+MEDIAPIPELINE_OPERATOR_KEDA_TRIGGER_AUTHENTICATION: {{ .Values.prometheus.kedaTriggerAuthentication | quote }}
+{{- end }}
 MEDIAPIPELINE_OPERATOR_MEDIAPOD_IMAGE: "{{ .Values.mediapod.image.repository }}:{{ .Values.mediapod.image.tag | default .Chart.AppVersion }}"
 MEDIAPIPELINE_OPERATOR_NAMESPACES: {{ join "," .Values.namespaces | quote }}
 MEDIAPIPELINE_OPERATOR_SERVICE_MONITOR_LABELS: {{ include "operator.pairs" .Values.prometheus.serviceMonitorLabels | quote }}

@@ -38,7 +38,8 @@ class Keda(Servers):
             "KUBECONFIG": str(kubeconfig),
             "WATCH_NAMESPACE": namespace,
             "POD_NAMESPACE": NAMESPACE,
-            "KEDA_CLUSTER_OBJECT_NAMESPACE": NAMESPACE,
+            "KEDA_CLUSTER_OBJECT_NAMESPACE": namespace
+            or NAMESPACE,  # one that it watches: it finds no Secret elsewhere
         }
         self._kubeconfig = kubeconfig
         self._ports = free_ports(("metrics", "probes", "service", "api", "api-metrics"))

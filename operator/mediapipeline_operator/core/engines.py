@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from mediapipeline_operator.api import labels
 from mediapipeline_operator.api.spec import Engine, MediaPipelineSpec, Mode
 from mediapipeline_operator.core.model import AutoscalerState, ChildRef, Snapshot, is_ours
-from mediapipeline_operator.core.resources import autoscaler_kind
+from mediapipeline_operator.core.resources import autoscaler_kind, initial_replicas
+from mediapipeline_operator.core.scaling import schedules
 from mediapipeline_operator.core.scaling.model import Signals, WorkloadFacts
 from mediapipeline_operator.core.scaling.situation import Situation
 
@@ -31,7 +32,7 @@ def delegation(snapshot: Snapshot, workload: WorkloadFacts | None) -> Delegation
     """How the engine's number is to be taken in this pass."""
     spec = snapshot.pipeline.spec
     engine, kind = spec.autoscaling.engine, autoscaler_kind(spec.autoscaling.engine)
-    if workload is None:
+    if workload is None or first_replicas(snapshot) is not None:
         return Delegation(spec, withheld=kind)
     hands = hands_off(snapshot)
     if engine is Engine.OPERATOR:
@@ -44,6 +45,15 @@ def delegation(snapshot: Snapshot, workload: WorkloadFacts | None) -> Delegation
     ready = spec.replicas == serving
     hand_over = None if ready or kind in snapshot.unavailable else serving
     return Delegation(_keeping(spec, serving), hand_over, None if ready else kind)
+
+
+def first_replicas(snapshot: Snapshot) -> int | None:
+    """The number to write to a Deployment that nobody has scaled: the API server's default of 1 is no number that
+    serves. None once it is there, also after a crash in between.
+    """
+    deployment = snapshot.deployment
+    initial = initial_replicas(schedules.bounded(snapshot.pipeline.spec, snapshot.now))
+    return initial if deployment and not deployment.replicas_owned and deployment.replicas < initial else None
 
 
 def _serving(snapshot: Snapshot, workload: WorkloadFacts) -> int:

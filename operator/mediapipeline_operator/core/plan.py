@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from mediapipeline_operator.api.reasons import EventReason
 from mediapipeline_operator.api.spec import MediaPipelineSpec
 from mediapipeline_operator.core.drift import manifest_digest
-from mediapipeline_operator.core.engines import Delegation, delegation
+from mediapipeline_operator.core.engines import Delegation, delegation, first_replicas
 from mediapipeline_operator.core.model import (
     Apply,
     ChildRef,
@@ -197,13 +197,11 @@ def _drifted(snapshot: Snapshot, ref: ChildRef, digest: str, child: ChildState) 
 
 
 def _initial_replicas(snapshot: Snapshot, applies: Sequence[Apply]) -> int | None:
-    """The first number, written once: nobody owns spec.replicas until then, also after a crash in between."""
-    spec, deployment = snapshot.pipeline.spec, snapshot.deployment
-    initial = initial_replicas(schedules.bounded(spec, snapshot.now))
-    if deployment is None:
-        creates = any(apply.ref.kind == "Deployment" for apply in applies)
-        return initial if creates else None
-    return initial if not deployment.replicas_owned and deployment.replicas < initial else None
+    """The first number, written once: nobody owns spec.replicas until then."""
+    if snapshot.deployment is not None:
+        return first_replicas(snapshot)
+    creates = any(apply.ref.kind == "Deployment" for apply in applies)
+    return initial_replicas(schedules.bounded(snapshot.pipeline.spec, snapshot.now)) if creates else None
 
 
 def _deletes(snapshot: Snapshot, digests: Mapping[ChildRef, str]) -> Iterator[Delete]:

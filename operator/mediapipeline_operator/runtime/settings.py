@@ -36,6 +36,10 @@ class Settings(BaseSettings):
         description="Headers of requests to Prometheus, as name=value,name=value: for example X-Scope-OrgID=media for "
         "Mimir. They are in ScaledObjects too, so nothing secret belongs here.",
     )
+    keda_trigger_authentication: str = Field(
+        default="",
+        description="ClusterTriggerAuthentication whose parameter bearerToken KEDA shows to Prometheus; empty: none.",
+    )
     mediapod_image: str = Field(
         default="ghcr.io/rtcscale/mediapod:0.1.0", min_length=1, description="Image of pipelines that name none."
     )
@@ -120,6 +124,7 @@ class Settings(BaseSettings):
             monitoring_namespace=self.monitoring_namespace,
             prometheus_url=self.prometheus_url,
             prometheus_headers=_pairs(self.prometheus_headers),
+            keda_trigger_authentication=self.keda_trigger_authentication,
         )
 
     def prometheus(self) -> ReaderSettings:

@@ -7,10 +7,12 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from devcluster.autoscalers import Keda
 from devcluster.binaries import KEDA_KINDS, KEDA_PROGRAMS, crd_manifests, ensure
 from e2e.exported_load import Load
+from e2e.guarded_prometheus import guarded
 from e2e.standin_pods import Pod
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
@@ -161,3 +163,46 @@ def _handed_over_without_a_jump(world: Any, fleet: Fleet, eventually: Eventually
     assert world.get("HorizontalPodAutoscaler", "studio") is None
     holds(world, fleet, (4, 4), 10)
     assert world.condition("ConflictingAutoscaler").get("status") != "True"
+
+
+def _told(world: Any, kubectl: Any, token: str) -> None:
+    """By KEDA's administrator: the token in a Secret, and the one object that names it for all ScaledObjects."""
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "prometheus", "namespace": world.namespace}}
+    reference = {"parameter": "bearerToken", "name": "prometheus", "key": "token"}
+    found = {
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ClusterTriggerAuthentication",
+        "metadata": {"name": "prometheus"},
+        "spec": {"secretTargetRef": [reference]},
+    }
+    text = yaml.safe_dump_all([{**secret, "stringData": {"token": token}}, found])
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=text)
+
+
+def test_keda_shows_the_token_that_prometheus_wants(
+    keda: None,
+    load: Load,
+    exported: str,
+    start_operator: Any,
+    world: Any,
+    fleet: Fleet,
+    kubectl: Any,
+    tmp_path: Path,
+    eventually: Eventually,
+) -> None:
+    (tmp_path / "token").write_text("open sesame")
+    load.age_seconds = 0.15
+    with guarded(exported, "open sesame") as url:
+        start_operator(
+            f"--prometheus-url={url}",
+            f"--prometheus-token-file={tmp_path / 'token'}",
+            "--keda-trigger-authentication=prometheus",
+        )
+        _told(world, kubectl, "yesterday's")
+        fallback = {"afterSeconds": 45, "replicas": 2}
+        world.pipeline(replicas=2, autoscaling={"engine": "KEDA", **AUTOSCALING, "fallback": fallback})
+        eventually(lambda: fleet.attend() or condition(world, "Fallback") == "True", "KEDA to be refused", 240)
+        assert numbers(world) == (2, 2)
+        _told(world, kubectl, "open sesame")
+        eventually(lambda: fleet.attend() or numbers(world)[1] > 2, "KEDA to ask for more", 240)
+        assert condition(world, "Fallback") == "False"

@@ -87,6 +87,19 @@ def test_the_number_is_handed_over_before_the_autoscaler_is_created(running: Bui
     assert (second.hand_over, _kinds(second), second.actions) == (None, ["HorizontalPodAutoscaler"], ())
 
 
+@pytest.mark.parametrize("engine", ["HorizontalPodAutoscaler", "KEDA"])
+def test_the_default_of_a_new_deployment_is_no_number_to_hand_over(running: Build, engine: str) -> None:
+    """A pass that was cut short between the Deployment and its first number has left the API server's 1."""
+    made = running(engine, 2, with_child=False)
+    children = {ref: child for ref, child in made.children.items() if ref.kind not in (HPA.kind, "ScaledObject")}
+    deployment = children[DEPLOYMENT].deployment
+    assert isinstance(deployment, DeploymentState)
+    fresh = replace(deployment, replicas=1, current=0, ready=0, replicas_owned=False)
+    children[DEPLOYMENT] = replace(children[DEPLOYMENT], deployment=fresh)
+    wanted = _plan(replace(made, children=children, pods=()))
+    assert (wanted.hand_over, _kinds(wanted), wanted.initial_replicas) == (None, [], 2)
+
+
 def test_the_autoscalers_number_is_carried_out(running: Build) -> None:
     wanted = _plan(running("HorizontalPodAutoscaler", 6))
     assert wanted.actions[0] == SetReplicas(to=6, expect=FOUR)
@@ -187,3 +200,11 @@ def test_an_invalid_query_or_schedule_is_said_and_children_are_left_alone(snapsh
         wanted.findings.invalid
     )
     assert 'spec.autoscaling.schedules[0]: cron "99 3 * * *" does not parse' in wanted.findings.invalid
+
+
+@pytest.mark.parametrize(
+    ("engine", "initial"), [("Operator", 2), ("HorizontalPodAutoscaler", 6), ("KEDA", 6), ("None", 20)]
+)
+def test_a_restored_pipeline_begins_where_its_autoscaler_had_it(snapshot_of: Build, engine: str, initial: int) -> None:
+    bounds = {"engine": engine, "minReplicas": 2, "maxReplicas": 6}
+    assert _plan(snapshot_of({"replicas": 20, "autoscaling": bounds}, children={})).initial_replicas == initial

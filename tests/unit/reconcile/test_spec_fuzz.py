@@ -56,12 +56,23 @@ class Cluster:
         )
         planned = plan(snapshot, SETTINGS, tick_seconds=10)
         for apply in planned.applies:
-            self.children[apply.ref] = child_state({**self._as_live(apply.manifest), "kind": apply.ref.kind})
+            child = child_state({**self._as_live(apply.manifest), "kind": apply.ref.kind})
+            known = self.children.get(apply.ref)
+            self.children[apply.ref] = replace(child, deployment=known.deployment) if known else child
+        if planned.initial_replicas is not None:
+            self._scale(planned.initial_replicas)
         if planned.hand_over is not None:
             spec["replicas"] = planned.hand_over
         for delete in planned.deletes:
             del self.children[delete.ref]
         return planned
+
+    def _scale(self, replicas: int) -> None:
+        ref = ChildRef("Deployment", "studio")
+        deployment = self.children[ref].deployment
+        assert deployment is not None
+        scaled = replace(deployment, replicas=replicas, replicas_owned=True)
+        self.children[ref] = replace(self.children[ref], deployment=scaled)
 
     def state(self) -> dict[ChildRef, str]:
         return {ref: child.digest for ref, child in self.children.items()}

@@ -37,5 +37,13 @@ def desired(
 
 
 def initial_replicas(spec: MediaPipelineSpec) -> int:
-    """The number that a new Deployment is scaled to in the pass that creates it; `spec` with the bounds of now."""
-    return spec.replicas if spec.autoscaling.engine is Engine.NONE else spec.autoscaling.min_replicas
+    """The number that a new Deployment is scaled to in the pass that creates it; `spec` with the bounds of now.
+
+    With another autoscaler spec.replicas is its last word: a resource that is restored begins where it was.
+    """
+    scaling = spec.autoscaling
+    if scaling.engine is Engine.OPERATOR:
+        return scaling.min_replicas
+    if scaling.engine is Engine.NONE:
+        return spec.replicas
+    return min(max(spec.replicas, scaling.min_replicas), scaling.max_replicas)

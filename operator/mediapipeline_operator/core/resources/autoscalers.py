@@ -143,6 +143,7 @@ def _keda_signal(pipeline: MediaPipeline, settings: BuildSettings, signal: Signa
 def _prometheus(settings: BuildSettings, query: str, metric_type: str, threshold: str) -> dict[str, Any]:
     """By default KEDA takes "no data" for 0 and removes replicas during an outage; and AverageValue, its default type,
     divides a latency by the number of replicas."""
+    trigger: dict[str, Any] = {"type": "prometheus", "metricType": metric_type}
     values = {
         "serverAddress": settings.prometheus_url,
         "query": query,
@@ -151,4 +152,10 @@ def _prometheus(settings: BuildSettings, query: str, metric_type: str, threshold
     }
     if settings.prometheus_headers:
         values["customHeaders"] = ",".join(f"{name}={value}" for name, value in settings.prometheus_headers.items())
-    return {"type": "prometheus", "metricType": metric_type, "metadata": values}
+    if settings.keda_trigger_authentication:
+        values["authModes"] = "bearer"
+        trigger["authenticationRef"] = {
+            "kind": "ClusterTriggerAuthentication",
+            "name": settings.keda_trigger_authentication,
+        }
+    return {**trigger, "metadata": values}

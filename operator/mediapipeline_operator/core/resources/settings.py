@@ -20,6 +20,7 @@ class BuildSettings:
     monitoring_namespace: str = "monitoring"
     prometheus_url: str = ""  # what KEDA is told to ask
     prometheus_headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # and with what
+    keda_trigger_authentication: str = ""  # and where it finds its token
 
 
 def resolved_image(spec: MediaPipelineSpec, settings: BuildSettings) -> str:

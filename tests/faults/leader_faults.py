@@ -1,15 +1,20 @@
 """Two operators: one leads, sleeps, is overtaken and wakes up. Each is a whole scenario on a rig of its own."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from faults.acts import Gate
+from faults.acts import Gate, answer
+from faults.api_faults import Faulty
 from faults.fake_prometheus import FakePrometheus
-from faults.life import EDIT, LEAST, MOST, Reference, aftermath, created, edit, gone, new_name
+from faults.life import EDIT, LEAST, MOST, Reference, aftermath, create, created, edit, gone, new_name, no_fault
 from faults.metric_faults import BUSY, MEASURED, SESSIONS, draining, fresh
-from faults.oracles import converges, counts, settled
+from faults.oracles import converges, counts, moment, no_orphans, same_counts, settled
 from faults.rig import LEASE_SECONDS, START_SECONDS, Operator, OracleError, Rig, eventually
 from faults.world import World
+from faults.world_faults import kind_removed
+
+_NO_RESYNC = "--resync-seconds=900"  # what is missed stays missed
 
 
 def _leader_and_standby(rig: Rig, *flags: str, standby_runs: str | None = None) -> tuple[Operator, Operator]:
@@ -102,6 +107,87 @@ def late_mark(rig: Rig, reference: Reference) -> None:
         if draining(rig):
             raise OracleError("O11", "a former leader's mark is on a pod")
         gone(rig, name)
+
+
+@contextmanager
+def pipelines_unseen(rig: Rig) -> Iterator[None]:
+    """No event of a MediaPipeline arrives, and nobody notices."""
+    with rig.operator.proxy.filter(lambda call, event: [] if call.kopf else [event]):
+        yield
+
+
+def _pipelines_refused(status: int) -> Faulty:
+    """Lists and watches of MediaPipelines are refused; running ones are cut."""
+
+    @contextmanager
+    def fault(rig: Rig) -> Iterator[None]:
+        with rig.operator.proxy.rule(lambda call: call.resource == "mediapipelines", answer(status)):
+            rig.operator.proxy.end_watches()
+            yield
+
+    return fault
+
+
+WHILE_STANDING_BY: dict[str, Faulty] = {
+    "no_fault": no_fault,
+    "pipelines_unseen": pipelines_unseen,
+    "watches_expired": _pipelines_refused(410),
+    "token_refused": _pipelines_refused(401),
+    "kind_forbidden": _pipelines_refused(403),
+}
+
+
+def stood_by(rig: Rig, reference: Reference, fault: Faulty = no_fault) -> None:
+    """Pipelines are made, edited, deleted and made anew under their name while an instance stands by, which the fault
+    strikes. Then the leader stops: its successor knows them as they are, and has nothing to write.
+    """
+    leader, standby = _leader_and_standby(rig, _NO_RESYNC)
+    edited, lost, again = (created(rig, reference) for _ in range(3))
+    settled(rig)
+    with fault(rig):
+        made = new_name()
+        create(rig, made)
+        edit(rig, edited)
+        for name in (lost, again):
+            rig.world.delete("MediaPipeline", name)
+        no_orphans(rig, again)
+        create(rig, again)
+        for name, wanted in ((edited, reference.edited), (made, reference.created), (again, reference.created)):
+            converges(rig, name, wanted)
+        settled(rig)
+        before = moment(rig)
+        if fault is pipelines_unseen:
+            leader.stop()
+            eventually(lambda: _took_over(standby), "the standby to begin with its passes")
+    if leader.alive():
+        leader.stop()
+        eventually(lambda: _took_over(standby), "the standby to begin with its passes")
+    settled(rig, since=before)
+    for name in (made, again):
+        edit(rig, name)
+        converges(rig, name, reference.edited)
+    for name in (made, edited):
+        same_counts(rig, name, reference.counts)
+    aftermath(rig, reference, made, edited, again, counted=False)
+
+
+def _took_over(operator: Operator) -> bool:
+    """Whether it has looked at a pipeline; with so few, at all in the next moment."""
+    return operator.leads() and operator.gauge("first_passes") > 0
+
+
+def kind_gone_while_standing_by(rig: Rig, reference: Reference, install: Callable[[], None]) -> None:
+    """The MediaPipeline kind is removed, with all pipelines, and comes back while an instance stands by."""
+    leader, standby = _leader_and_standby(rig, _NO_RESYNC)
+    name = kind_removed(rig, reference, install)
+    settled(rig)
+    before = moment(rig)
+    leader.stop()
+    eventually(lambda: _took_over(standby), "the standby to begin with its passes")
+    settled(rig, since=before)
+    edit(rig, name)
+    converges(rig, name, reference.edited)
+    gone(rig, name)
 
 
 def sleeping_leader(rig: Rig, reference: Reference) -> None:

@@ -18,7 +18,7 @@ sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Pa
 from mediapipeline_operator import __main__ as program  # noqa: E402  the script's folder had to leave the path first
 from mediapipeline_operator.core import plan as planning  # noqa: E402
 from mediapipeline_operator.core.scaling.model import SetReplicas  # noqa: E402
-from mediapipeline_operator.runtime import leading, observer, reconciler  # noqa: E402
+from mediapipeline_operator.runtime import following, observer, reconciler  # noqa: E402
 from mediapipeline_operator.shell import clock, lease  # noqa: E402
 from mediapipeline_operator.shell.cluster import credentials, informer, store, transport, writer  # noqa: E402
 
@@ -98,7 +98,7 @@ def retry_after_forgotten() -> None:
 
 def resync_dropped() -> None:
     """Watches are believed for ever."""
-    leading.Relisting.run = lambda self: asyncio.Event().wait()  # type: ignore[method-assign,assignment]
+    following.Relisting.run = lambda self: asyncio.Event().wait()  # type: ignore[method-assign,assignment]
     original = informer.Informer.__init__
 
     def without(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -106,6 +106,15 @@ def resync_dropped() -> None:
         self._resync_seconds = 1e6
 
     informer.Informer.__init__ = without  # type: ignore[method-assign]
+
+
+def terms_unlisted() -> None:
+    """A new leader believes what it knew from standing by."""
+
+    async def at_once(self: Any) -> None:
+        pass
+
+    following.Following.catch_up = at_once  # type: ignore[method-assign]
 
 
 def gives_up() -> None:
@@ -222,6 +231,7 @@ MUTANTS: dict[str, Callable[[], None]] = {
         fencing_dropped,
         retry_after_forgotten,
         resync_dropped,
+        terms_unlisted,
         gives_up,
         owners_dropped,
         everything_adopted,

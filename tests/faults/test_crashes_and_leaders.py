@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import httpx
 import pytest
 
 from faults import crash_faults, leader_faults
@@ -46,6 +47,21 @@ def test_a_sleeping_leader_wakes_up_and_writes_nothing(rig: Rig, reference: Refe
 @pytest.mark.soak
 def test_operators_whose_clocks_differ_by_an_hour_follow_each_other(rig: Rig, reference: Reference) -> None:
     leader_faults.clocks_an_hour_apart(rig, reference)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("fault", leader_faults.WHILE_STANDING_BY)
+def test_the_successor_of_a_stopped_leader_has_nothing_to_write_after(
+    fault: str, rig: Rig, reference: Reference
+) -> None:
+    leader_faults.stood_by(rig, reference, leader_faults.WHILE_STANDING_BY[fault])
+
+
+@pytest.mark.soak
+def test_the_kind_is_removed_and_comes_back_while_an_instance_stands_by(
+    rig: Rig, reference: Reference, crd: Callable[[httpx.Client], None]
+) -> None:
+    leader_faults.kind_gone_while_standing_by(rig, reference, lambda: crd(rig.world.api))
 
 
 @pytest.mark.soak

@@ -43,6 +43,10 @@ def _churned(rig: Rig, reference: Reference) -> None:
     crash_faults.churn(rig, rounds=2, pipelines=3)
 
 
+def _unseen(rig: Rig, reference: Reference) -> None:
+    leader_faults.stood_by(rig, reference, leader_faults.pipelines_unseen)
+
+
 CASES: dict[str, tuple[str, Scenario]] = {
     "drift_ignored": ("edited_by_hand", _world("edited_by_hand")),
     "drift_unchecked": ("no fault", _life("")),
@@ -55,6 +59,7 @@ CASES: dict[str, tuple[str, Scenario]] = {
     "fencing_dropped": ("sleeping_leader", leader_faults.sleeping_leader),
     "retry_after_forgotten": ("throttled", _life("throttled")),
     "resync_dropped": ("dropped_events", _life("dropped_events")),
+    "terms_unlisted": ("pipelines_unseen", _unseen),
     "gives_up": ("server_errors", _life("server_errors")),
     "owners_dropped": ("no fault", _life("")),
     "everything_adopted": ("foreign_of_the_same_name", _world("foreign_of_the_same_name")),

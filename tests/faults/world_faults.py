@@ -235,6 +235,14 @@ def namespace_terminating(rig: Rig, reference: Reference) -> None:
 
 def crd_comes_and_goes(rig: Rig, reference: Reference, install: Callable[[], None]) -> None:
     """The MediaPipeline kind is removed, with all pipelines, and comes back."""
+    name = kind_removed(rig, reference, install)
+    edit(rig, name)
+    converges(rig, name, reference.edited)
+    aftermath(rig, reference, name)
+
+
+def kind_removed(rig: Rig, reference: Reference, install: Callable[[], None]) -> str:
+    """Removes the kind, and a pipeline with it, and brings it back: the name of a new pipeline, as it should be."""
     name = created(rig, reference)
     crd = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/mediapipelines.media.rtcscale.dev"
     rig.world.api.delete(crd).raise_for_status()
@@ -247,11 +255,9 @@ def crd_comes_and_goes(rig: Rig, reference: Reference, install: Callable[[], Non
     converges(rig, again, reference.created)
     if touched := {one.name for one in rig.writes(before) if one.name.startswith(name) and one.code < 300}:
         raise OracleError("O9", f"written for a pipeline that is gone: {touched}")
-    edit(rig, again)
-    converges(rig, again, reference.edited)
     rig.plane.restart_component("kube-controller-manager")  # its garbage collector learns the new kind at once
     no_orphans(rig, name)
-    aftermath(rig, reference, again)
+    return again
 
 
 def _creatable(rig: Rig, name: str) -> bool:

@@ -12,6 +12,8 @@ from typing import Any
 import structlog
 
 from mediapipeline_operator import __version__
+from mediapipeline_operator.api.pipeline import Key
+from mediapipeline_operator.runtime.following import Following
 from mediapipeline_operator.runtime.health import HealthServer
 from mediapipeline_operator.runtime.leading import Outside, Term
 from mediapipeline_operator.runtime.liveness import LoopLag, not_moving
@@ -41,6 +43,7 @@ class App:
         self._lag = LoopLag(self._clock)
         self._term: Term | None = None
         self._cache: ClusterCache | None = None
+        self._following: Following | None = None
 
     async def run(self) -> None:
         """Serves until asked to stop. Raises NoCredentialsError and OSError (port taken) at start, nothing later."""
@@ -55,7 +58,6 @@ class App:
             transport = await stack.enter_async_context(self._transport(credentials))
             admin = await stack.enter_async_context(PodAdmin())
             lease = Lease(transport, self._settings.lease(), self._clock)
-            stack.push_async_callback(lease.release)
             reader = PrometheusReader(self._settings.prometheus())
             stack.callback(reader.close)
             outside = self._outside(credentials, transport, admin, lease, reader)
@@ -66,6 +68,7 @@ class App:
     async def _serve(self, outside: Outside, lease: Lease) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(outside.cache.run(), name="caches")
+            group.create_task(outside.following.run(), name="following")
             group.create_task(outside.events.run(), name="events")
             group.create_task(self._lead_again_and_again(outside, lease), name="leadership")
 
@@ -80,6 +83,7 @@ class App:
                 self._metrics.leader.set(0)
                 self._metrics.gauges.clear()
                 self._term = None
+                await lease.release()  # before anything else ends that may take its time
 
     def _outside(
         self, credentials: Credentials, transport: Transport, admin: PodAdmin, lease: Lease, reader: PrometheusReader
@@ -91,11 +95,14 @@ class App:
             transport, settings.watched_namespaces, *told, self._clock, resync_seconds=settings.resync_seconds
         )
         self._cache = cache
+        self._following = Following(
+            credentials, transport, settings.watched_namespaces, self._changed, self._clock, settings.resync_seconds
+        )
         return Outside(
             settings=settings,
-            credentials=credentials,
             transport=transport,
             cache=cache,
+            following=self._following,
             admin=admin,
             writer=writer,
             events=EventPoster(writer, self._clock, lease.identity),
@@ -110,6 +117,10 @@ class App:
             request_timeout_seconds=self._settings.request_timeout_seconds,
             user_agent=f"mediapipeline-operator/{__version__}",
         )
+
+    def _changed(self, key: Key) -> None:
+        if self._term is not None:
+            self._term.changed(key)
 
     def _touched(self, names: set[PipelineName]) -> None:
         if self._term is not None:
@@ -128,9 +139,10 @@ class App:
         return {"leader": self._term is not None, "loop_lag_seconds": self._lag.seconds, "progress": progress}
 
     def _not_ready(self) -> list[str]:
-        return (
-            [] if self._cache is not None and self._cache.synced else ["the caches of the cluster are not filled yet"]
-        )
+        filled = (self._cache, self._following)
+        if all(part is not None and part.synced for part in filled):
+            return []
+        return ["the caches of the cluster are not filled yet"]
 
 
 def _tasks_of(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:

@@ -2,7 +2,7 @@
 
 kopf ends its operator for a single 403, a deleted CRD or a broken watch, and when it ends it cancels every task of its
 event loop. So it has a loop and a thread of its own, and is started again, with a jittered back-off, for as long as
-this process leads.
+this process runs.
 """
 
 from __future__ import annotations

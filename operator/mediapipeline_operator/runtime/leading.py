@@ -1,6 +1,6 @@
 """What a leader does, from taking the Lease until losing it.
 
-Each term starts with empty books: nothing stale survives.
+What is known of the cluster was known before, from standing by; what a term decides and remembers ends with it.
 """
 
 from __future__ import annotations
@@ -8,27 +8,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+
+import structlog
 
 from mediapipeline_operator.api.pipeline import Key
 from mediapipeline_operator.runtime.executor import Executor
-from mediapipeline_operator.runtime.handlers import PipelineWatch
+from mediapipeline_operator.runtime.following import Following
 from mediapipeline_operator.runtime.metrics import Metrics
 from mediapipeline_operator.runtime.observer import Observer
-from mediapipeline_operator.runtime.pipelines import Pipelines
 from mediapipeline_operator.runtime.queue import WorkQueue
 from mediapipeline_operator.runtime.reconciler import Reconciler, Tools
-from mediapipeline_operator.runtime.relisting import Relisting
 from mediapipeline_operator.runtime.rollouts import RolloutTurns
 from mediapipeline_operator.runtime.scaler import Scaler, SignalReader
 from mediapipeline_operator.runtime.settings import Settings
 from mediapipeline_operator.shell.clock import Clock
 from mediapipeline_operator.shell.cluster.cache import ClusterCache
-from mediapipeline_operator.shell.cluster.credentials import Credentials
 from mediapipeline_operator.shell.cluster.transport import Transport
 from mediapipeline_operator.shell.cluster.writer import Writer
 from mediapipeline_operator.shell.events import EventPoster
 from mediapipeline_operator.shell.pods import PodAdmin
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class Outside:
     """The parts that a process has whether it leads or not."""
 
     settings: Settings
-    credentials: Credentials
     transport: Transport
     cache: ClusterCache
+    following: Following
     admin: PodAdmin
     writer: Writer
     events: EventPoster
@@ -65,39 +65,35 @@ class Term:
     def __init__(self, outside: Outside) -> None:
         self._outside = outside
         settings, clock, metrics = outside.settings, outside.clock, outside.metrics
-        self._pipelines = Pipelines()
+        self._pipelines = outside.following.pipelines
         self._rollouts = RolloutTurns(settings.max_concurrent_rollouts, metrics)
         self._reconciler = Reconciler(self._tools())
         self._queue = WorkQueue(self._reconciler.reconcile, settings.workers, clock, metrics)
         self._scaler = Scaler(outside.reader, self._pipelines, self._routine, settings.tick_seconds, clock, metrics)
-        namespaces = settings.watched_namespaces
-        self._relisting = Relisting(outside.transport, namespaces, self._pipelines, self.seen, settings.resync_seconds)
-        self._watch = PipelineWatch(outside.credentials, namespaces, self.seen, self._relisting.listed, clock)
 
     async def run(self) -> None:
-        """Until cancelled. Passes start when the caches of the children are full."""
-        while not self._outside.cache.synced:  # noqa: ASYNC110  a few looks at start; the informers have no one event for it
-            await asyncio.sleep(0.05)
-        self._rollouts.begin(Key(*name) for name in self._outside.cache.rolling_out())
-        await self._relisting.now()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._watch.run(), name="watch")
-            group.create_task(self._relisting.run(), name="relisting")
-            group.create_task(self._queue.run(), name="queue")
-            group.create_task(self._scaler.run(), name="scaler")
-
-    def seen(self, kind: str | None, body: dict[str, Any]) -> None:
-        """A watch event of a MediaPipeline: into the books, its key into the queue unless it tells nothing new.
-
-        Nothing else depends on its kind.
+        """Until cancelled. Prometheus is asked at once, about all that are known from standing by. Passes, which write,
+        wait for a list of this term's own.
         """
-        meta = body["metadata"]
-        key = Key(meta["namespace"], meta["name"])
-        if kind == "DELETED":
-            self._pipelines.remove(key, meta["uid"])
-        else:
-            if not self._pipelines.put(body):
-                return
+        following = self._outside.following
+        async with asyncio.TaskGroup() as group:
+            catching_up = group.create_task(following.catch_up(), name="catching-up")
+            while not self._outside.cache.synced:  # noqa: ASYNC110  a few looks at start; the informers have no one event for it
+                await asyncio.sleep(0.05)
+            if not following.synced:
+                await catching_up
+            self._rollouts.begin(Key(*name) for name in self._outside.cache.rolling_out())
+            log.info("scaling_begins", pipelines=len(self._pipelines))
+            group.create_task(self._scaler.run(), name="scaler")
+            await catching_up
+            log.info("passes_begin", pipelines=len(self._pipelines))
+            for key in self._pipelines.known():
+                self._queue.add(key)
+            group.create_task(self._queue.run(), name="queue")
+
+    def changed(self, key: Key) -> None:
+        """A pipeline is new, has changed or is gone."""
+        if key in self._pipelines:
             self._scaler.notice(key)
         self._queue.add(key)
 

@@ -54,6 +54,10 @@ class Pipelines:
         known = self._known.get(key)
         return known.whole() if isinstance(known, _Kept) else known
 
+    def known(self) -> tuple[Key, ...]:
+        """All that are there."""
+        return tuple(self._known)
+
     def readable(self) -> tuple[Key, ...]:
         """All that can be looked after."""
         return tuple(key for key, item in self._known.items() if isinstance(item, _Kept))

@@ -79,10 +79,19 @@ class Lease:
             return
         self._renewed = None
         try:
-            await self._put(holder="", duration_seconds=1)
+            await self._give_up()
             log.info("leadership_released", identity=self._settings.identity, lease=self._settings.name)
         except ClusterError as error:
             log.warning("lease_not_released", error=str(error))
+
+    async def _give_up(self) -> None:
+        try:
+            await self._put(holder="", duration_seconds=1)
+        except ConflictError:  # a renewal that was cut short may have been carried out
+            await self._look()
+            if self._holder() != self._settings.identity:
+                raise
+            await self._put(holder="", duration_seconds=1)
 
     def _lost(self) -> bool:
         if self._holder() not in ("", self._settings.identity):

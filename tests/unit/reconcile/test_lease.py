@@ -116,6 +116,24 @@ async def test_a_released_lease_is_free_at_once(api: Api, clock: FakeClock) -> N
     assert await _leads_soon(second)
 
 
+async def test_a_lease_whose_last_renewal_was_cut_short_is_released_all_the_same(api: Api, clock: FakeClock) -> None:
+    first, second = _lease(api, clock, "first"), _lease(api, clock, "second")
+    await first.acquire()
+    api.answer("first", "PUT", api.stored)  # carried out, and nobody waited for the answer
+    await first.release()
+    assert await _leads_soon(second)
+
+
+async def test_nobody_releases_what_another_has_taken(api: Api, clock: FakeClock) -> None:
+    first, second = _lease(api, clock, "first"), _lease(api, clock, "second")
+    await first.acquire()
+    await _leads_soon(second)
+    clock.seconds += 12.1
+    assert await _leads_soon(second)
+    await first.release()
+    assert api.stored["spec"]["holderIdentity"] == "second"
+
+
 async def test_a_leader_survives_trouble_shorter_than_the_lease(api: Api, clock: FakeClock) -> None:
     lease = _lease(api, clock, "first")
     await lease.acquire()

@@ -93,7 +93,8 @@ CASES = {
     "up": Case("up", {series("up"): "0x12"}, [(POD, 0)]),
     "one scrape configuration": Case("duplicates", frames()),
     "two scrape configurations": Case("duplicates", frames(job="one") | frames(job="two"), [(POD, 2)]),
-    "growth needs two minutes": Case("growth", ONE),
+    "growth of a minute": Case("growth", {series("mediapod_sessions"): "1x11 7"}, [(FLEET, 0.1)]),
+    "growth needs a minute": Case("growth", {series("mediapod_sessions"): "_ 1x11"}),
     "refused offers": Case(
         "rejected",
         {

@@ -116,7 +116,7 @@ def test_capacity_is_needed_so_the_drain_is_undone_first(make):
 
 
 def test_undrain_and_new_replicas_together(make):
-    outcome = fleet_with(make, draining(make, sessions=5), sessions=8, growth=0.2).tick()
+    outcome = fleet_with(make, draining(make, sessions=5), sessions=8, growth=0.35).tick()
     assert SetReplicas(to=5, expect=3) in outcome.actions
     assert outcome.actions[0] == Unmark("old", "uid-old")
 

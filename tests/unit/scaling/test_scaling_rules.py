@@ -7,7 +7,7 @@ import pytest
 
 from mediapipeline_operator.api.reasons import EventReason
 from mediapipeline_operator.core.scaling import Blocker, DecisionAction, Limit, Reason, ScalingState, SetReplicas
-from mediapipeline_operator.core.scaling.feedforward import needed_replicas
+from mediapipeline_operator.core.scaling.feedforward import needed_replicas, needed_with_expected
 from mediapipeline_operator.core.scaling.model import FeedbackStep, HistoryEntry
 
 
@@ -40,7 +40,29 @@ def test_feed_forward_is_not_part_of_threshold(make):
 
 def test_growth_during_a_start_up_is_bought_ahead(make):
     assert make.fleet(3, sessions=5).tick().actions == ()
-    assert make.raised(make.fleet(3, sessions=5, growth=0.2).tick()) == 5  # 15 + 0.2/s x 50 s = 25 sessions
+    assert make.raised(make.fleet(3, sessions=5, growth=0.4).tick()) == 5  # 20 a minute beyond chance: 17 in 50 s
+
+
+@pytest.mark.parametrize(
+    ("sessions", "target", "replicas"), [(32, 70, 5), (33, 70, 6), (33, 75, 5), (34, 75, 6), (40, 100, 5), (0, 70, 0)]
+)
+def test_expected_sessions_may_use_a_third_of_the_reserve(sessions, target, replicas):
+    """8 places at a target of 70 % are 5.6 for those that are here, and 6.4 with those that are expected."""
+    assert needed_with_expected(sessions, 8, target) == replicas
+
+
+def test_the_reserve_and_the_forecast_are_not_paid_for_twice(make):
+    """24 sessions need 5 replicas, and with the 6 that are expected those 5 are 75 % used.
+
+    Naive: 30 sessions within the target are 6 replicas, and when nobody comes any more there is one too many.
+    """
+    assert make.raised(make.fleet(3, sessions=8, growth=0.2).tick()) == 5
+
+
+def test_those_that_are_here_stay_within_the_target_whatever_is_expected(make):
+    outcome = make.fleet(3, sessions=7, growth=0.1).tick()  # 21 and 2 more: 23 need 4 at 80 % as well
+    assert make.raised(outcome) == 4
+    assert "21 sessions need 4 replicas at 70 % of 8 a replica" in outcome.text
 
 
 def test_shrinking_demand_is_no_negative_demand(make):

@@ -10,7 +10,7 @@ from mediapipeline_operator.core.scaling.situation import Situation
 
 
 def arrivals(make, sessions, grown):
-    fleet = make.fleet(8, sessions=5, growth=grown / 120)
+    fleet = make.fleet(8, sessions=5, growth=grown / 60)
     situation = Situation(fleet.spec, fleet.workload, fleet.signals, fleet.state, fleet.now, 10.0)
     return expected_arrivals(situation, sessions)
 

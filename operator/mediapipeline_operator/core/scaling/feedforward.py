@@ -14,7 +14,7 @@ REACTION_SECONDS = 30.0  # scrape, rate and tick delays before a replica is even
 
 
 def expected_arrivals(situation: Situation, sessions: int) -> int:
-    """Growth of the last two minutes, continued until a replica that is asked for now would serve. Never negative.
+    """Growth of the last minute, continued until a replica that is asked for now would serve. Never negative.
 
     Only growth beyond chance counts: with independent users the difference of two counts strays by about the square
     root of the count. Without this, 40 steady sessions "grew" by 4 every few minutes, and the fleet moved with it.
@@ -35,14 +35,31 @@ def needed_replicas(sessions: int, capacity: int, target_percent: int) -> int:
     return -(-sessions * 100 // (capacity * target_percent))
 
 
+def needed_with_expected(sessions: int, capacity: int, target_percent: int) -> int:
+    """Replicas for sessions of which some are only expected: those may use a third of the reserve above the target.
+
+    That reserve is there for what comes while a replica starts. To keep all of it free for those that are expected in
+    that very time would pay for them twice: every rise ended with a replica more than its plateau needs.
+    """
+    return needed_replicas(3 * sessions, capacity, 100 + 2 * target_percent)
+
+
 def feed_forward(situation: Situation, sessions: int, capacity: int) -> Proposal:
-    """need = ceil((sessions + expected arrivals + buffer) / (capacity x target utilisation))."""
-    target = situation.spec.autoscaling.sessions
-    arrivals = expected_arrivals(situation, sessions)
-    need = needed_replicas(sessions + arrivals + target.buffer, capacity, target.target_utilization_percent)
-    extra = f" and {arrivals} more expected" if arrivals else ""
-    buffer = f", {target.buffer} free ones to keep" if target.buffer else ""
-    share = f"{target.target_utilization_percent} % of {capacity} a replica"
+    """The sessions that are here stay within the target; with those that are expected, within the target and
+    a third of the reserve above it.
+
+    need = max(ceil((sessions + buffer) / (capacity x target)),
+               ceil((sessions + expected arrivals + buffer) / (capacity x (target + (1 - target) / 3))))
+    """
+    wanted = situation.spec.autoscaling.sessions
+    target, arrivals = wanted.target_utilization_percent, expected_arrivals(situation, sessions)
+    now = needed_replicas(sessions + wanted.buffer, capacity, target)
+    soon = needed_with_expected(sessions + arrivals + wanted.buffer, capacity, target)
+    need = max(now, soon)
+    ahead = soon > now
+    extra = f" and {arrivals} more expected" if ahead else ""
+    buffer = f", {wanted.buffer} free ones to keep" if wanted.buffer else ""
+    share = f"{(100 + 2 * target) / 3 if ahead else target:.0f} % of {capacity} a replica"
     verb = "needs" if sessions == 1 and not extra else "need"
     message = f"{counted(sessions, 'session')}{extra}{buffer} {verb} {counted(need, 'replica')} at {share}"
     return Proposal(Reason.SESSIONS_NEED_CAPACITY, need, message)

@@ -91,7 +91,7 @@ class Signals:
     pods: Mapping[str, PodSignals] = field(default_factory=dict)
     received_per_second: float | None = None  # of the fleet; None: no such series
     ok_per_second: Mapping[float, float] = field(default_factory=dict)  # bucket bound in seconds -> rate up to it
-    sessions_growth_per_second: float | None = None  # mean over the last two minutes
+    sessions_growth_per_second: float | None = None  # mean over the last minute
     latency_seconds: float | None = None  # the pipeline's own query, with source Query; None: it has no samples
     taken: datetime | None = None  # when the batch was answered; None: now
 

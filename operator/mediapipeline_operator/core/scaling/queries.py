@@ -14,7 +14,7 @@ from mediapipeline_operator.api.spec import LatencySource, MediaPipelineSpec, Si
 from mediapipeline_operator.core.expressions import BY_POD, dcgm_by_pod
 
 WINDOW_SCRAPES = 4  # rate() needs two samples; four survive one lost scrape and a late one
-GROWTH_SECONDS = 120
+GROWTH_SECONDS = 60  # two minutes saw a step half a minute later, and a load of that period not at all
 OURS = 'pipeline!=""'
 
 
@@ -44,7 +44,7 @@ MEANINGS = {
     Measure.AGE: "Seconds since the newest sample, by the server's clock: Stale beyond two scrapes.",
     Measure.GAUGES: "Sessions, connecting sessions, admission limit, draining, as they are now.",
     Measure.DUPLICATES: "Two scrape configurations on one pod double every sum; that is said instead of scaled on.",
-    Measure.GROWTH: "Mean growth of sessions over two minutes, for the arrivals during a start-up. A slope over a few "
+    Measure.GROWTH: "Mean growth of sessions over a minute, for the arrivals during a start-up. A slope over a few "
     "samples would see a burst as a trend. Absent before the history exists.",
     Measure.FLEET_FRAMES: "Received frames (no `le`) and returned ones by age: miss(t) = 1 - bucket(t) / received. One "
     "query, so that both see one state of the database.",
@@ -130,7 +130,7 @@ def gauge_queries() -> tuple[Query, ...]:
         Measure.GAUGES: f'max by (__name__, namespace, pipeline, pod) ({{__name__=~"{gauges}",{OURS}}})',
         # Two scrape configurations that select the same pod double every sum.
         Measure.DUPLICATES: f"count {BY_POD} (mediapod_frames_received_total{{{OURS}}}) > 1",
-        # Mean growth of the last two minutes: a slope over a few fresh samples would see a burst as a trend.
+        # Mean growth of the last minute: a slope over a few fresh samples would see a burst as a trend.
         Measure.GROWTH: f"({total}) - {total} offset {GROWTH_SECONDS}s)) / {GROWTH_SECONDS}",
     }
     return tuple(Query(measure, 0, text) for measure, text in texts.items())

@@ -160,7 +160,9 @@ class WorkQueue:
         """Out of the books of those who wait. Returns since when it was due."""
         del self._turns[key]
         self._routine.discard(key)
-        return self._queued.pop(key)
+        due = self._queued.pop(key)
+        self._metrics.queue_depth.set(len(self._queued))
+        return due
 
     def _finish(self, key: Key) -> None:
         started = self._running.pop(key)

@@ -210,7 +210,7 @@ class Reconciler:
         if outcome.log_due or log.is_enabled_for(logging.DEBUG):
             write = log.info if outcome.log_due else log.debug
             write("scaling_decision", pipeline=str(key), text=f"{key.name}: {outcome.text}", **outcome.log)
-        if outcome.log_due:
+        if outcome.is_new:
             decision = outcome.decision
             self._tools.metrics.decisions.labels(decision.action.value, decision.reason.value).inc()
 

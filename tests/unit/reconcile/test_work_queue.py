@@ -22,11 +22,16 @@ class Start(Protocol):
 
 
 @pytest.fixture
-async def start() -> AsyncIterator[Start]:
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+async def start(metrics: Metrics) -> AsyncIterator[Start]:
     tasks: list[asyncio.Task[None]] = []
 
     def begin(work: Work, workers: int = 3) -> WorkQueue:
-        queue = WorkQueue(work, workers, Clock(), Metrics())
+        queue = WorkQueue(work, workers, Clock(), metrics)
         tasks.append(asyncio.create_task(queue.run()))
         return queue
 
@@ -41,6 +46,28 @@ async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
         while not condition():  # noqa: ASYNC110  the condition has no event
             await asyncio.sleep(0.005)
+
+
+async def test_the_depth_tells_who_waits_also_when_nobody_does_any_more(start: Start, metrics: Metrics) -> None:
+    release, begun = asyncio.Event(), 0
+
+    async def work(key: Key) -> None:
+        nonlocal begun
+        begun += 1
+        await release.wait()
+
+    def depth() -> float:
+        (family,) = metrics.queue_depth.collect()
+        return family.samples[0].value
+
+    queue = start(work, workers=1)
+    queue.add(ONE)
+    await _until(lambda: begun == 1)
+    queue.add(OTHER)
+    await _until(lambda: depth() == 1)
+    release.set()
+    await _until(lambda: begun == len((ONE, OTHER)))
+    assert depth() == 0
 
 
 async def test_a_key_is_never_in_two_workers_and_no_change_is_lost(start: Start) -> None:

@@ -262,9 +262,11 @@ def test_the_same_hold_keeps_its_id_and_time(make):
 
 
 def test_log_is_due_on_change_and_every_five_minutes(make):
-    due = [outcome.log_due for outcome in make.fleet(3, p95=75).run(600)]
+    outcomes = list(make.fleet(3, p95=75).run(600))
+    due = [outcome.log_due for outcome in outcomes]
     assert due[0]
     assert sum(due) == 3
+    assert [outcome.is_new for outcome in outcomes] == [True] + [False] * (len(outcomes) - 1)
 
 
 def test_pipelines_in_which_nothing_changes_are_logged_at_different_times(make):

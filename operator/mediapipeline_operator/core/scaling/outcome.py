@@ -35,6 +35,12 @@ class Outcome:
     wants_admin: tuple[str, ...]  # uids of pods whose GET /sessions is needed before the next step
 
     @property
+    def is_new(self) -> bool:
+        """Whether another decision was in force before."""
+        before = self.reading.situation.before.current
+        return before is None or before.id != self.decision.id
+
+    @property
     def data_state(self) -> DataState:
         return self.reading.data_state
 

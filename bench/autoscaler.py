@@ -22,7 +22,7 @@ from autoscaling.scenarios import WORLDS
 from rich.console import Console
 
 FULL = os.environ.get("FULL", "") not in ("", "0")
-FULL_SEEDS, SHORT_SEEDS = 30, 2
+FULL_SEEDS, SHORT_SEEDS = 30, 4
 FULL_SETTINGS, SHORT_SETTINGS = 8, 4
 
 

@@ -149,7 +149,9 @@ def test_chromium_is_served_through_a_turn_server_by_a_pod_that_has_no_other_add
 
 
 def test_the_operator_runs_as_two_pods_with_its_own_rights(cluster: LocalCluster) -> None:
-    pods = cluster.kubectl("-n", "mediapipeline-system", "get", "pods", "--no-headers").splitlines()
+    system = ("-n", "mediapipeline-system")
+    cluster.kubectl(*system, "wait", "--for=condition=Ready", "pods", "--all", "--timeout=60s", timeout_seconds=90)
+    pods = cluster.kubectl(*system, "get", "pods", "--no-headers").splitlines()
     assert [line.split()[1:3] for line in pods] == [["1/1", "Running"], ["1/1", "Running"]]
 
 

@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="length of the phases with changes and without")
     parser.add_argument("--tick-seconds", type=float, default=10.0, help="time between two scaling ticks, for both")
     parser.add_argument("--repeats", type=int, default=2, help="restarts and failovers of the operator")
-    parser.add_argument("--minutes", type=float, default=55.0, help="for the whole run; the rest is not measured")
+    parser.add_argument("--minutes", type=float, default=65.0, help="for the whole run; the rest is not measured")
     parser.add_argument(
         "--cluster", type=Path, help="folder of a cluster that is kept, or that an earlier run has kept"
     )

@@ -52,8 +52,10 @@ def first_replicas(snapshot: Snapshot) -> int | None:
     serves. None once it is there, also after a crash in between.
     """
     deployment = snapshot.deployment
+    if deployment is None or deployment.replicas_owned:
+        return None
     initial = initial_replicas(schedules.bounded(snapshot.pipeline.spec, snapshot.now))
-    return initial if deployment and not deployment.replicas_owned and deployment.replicas < initial else None
+    return initial if deployment.replicas < initial else None
 
 
 def _serving(snapshot: Snapshot, workload: WorkloadFacts) -> int:

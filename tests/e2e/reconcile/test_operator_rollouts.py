@@ -30,13 +30,22 @@ class Kubelet:
                 self.world.patch("Pod", name, {"status": status}, "status")
 
     def settled(self, *pipelines: str) -> Callable[[], bool]:
-        """A condition to wait for: all pods that these pipelines want are there and ready."""
+        """A condition to wait for: all pods that these pipelines want are there and ready, their specs observed (one
+        that is not yet does not wait for a turn).
+        """
 
         def check() -> bool:
             self.ready(*pipelines)
-            return all(self.world.condition("Ready", name).get("status") == "True" for name in pipelines)
+            return all(self._observed(name) and self._is_ready(name) for name in pipelines)
 
         return check
+
+    def _observed(self, pipeline: str) -> bool:
+        generation = self.world.get("MediaPipeline", pipeline)["metadata"]["generation"]
+        return bool(self.world.status(pipeline).get("observedGeneration") == generation)
+
+    def _is_ready(self, pipeline: str) -> bool:
+        return bool(self.world.condition("Ready", pipeline).get("status") == "True")
 
 
 def test_an_upgrade_rolls_one_pipeline_at_a_time_and_a_spec_does_not_wait(

@@ -1,12 +1,10 @@
 """What the pods of one pipeline tell Prometheus, changed by a test while it runs."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
-from typing import Any
 
+from e2e.answering import Answer, answering
 from mediapipeline_operator.api.spec import LATENCY_BUCKETS_SECONDS
 
 FRAMES_PER_SECOND = 100
@@ -47,19 +45,9 @@ class Load:
 def target(load: Load) -> Iterator[int]:
     """Port of a server that answers scrapes."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = load.exposition().encode() if load.reachable else b""
-            self.send_response(200 if load.reachable else 500)
-            self.send_header("Content-Type", "text/plain; version=0.0.4")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(_path: str, _headers: Mapping[str, str]) -> Answer:
+        found = (200, load.exposition().encode()) if load.reachable else (500, b"")
+        return *found, "text/plain; version=0.0.4"
 
-        def log_message(self, *arguments: Any) -> None:
-            """Quiet."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_port
-        server.shutdown()
+    with answering(answer) as port:
+        yield port

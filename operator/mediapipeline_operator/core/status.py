@@ -84,6 +84,16 @@ class Report:
         return tuple(announcements(self._snapshot.pipeline.status, {"conditions": self.conditions}))
 
     @property
+    def may_wait(self) -> bool:
+        """Whether a restart in between would lose nothing: all that scaling starts from is in the status that is there,
+        all was applied, and nothing is announced, which would be announced again.
+        """
+        old = self._snapshot.pipeline.status
+        decided = _compared(_scaling_significance(old, self._outcome))
+        complete = not (self._findings.failed or self._findings.unfinished or self.announcements)
+        return complete and decided == _compared(_written_significance(old.get("autoscaling") or {}))
+
+    @property
     def _generation(self) -> int:
         pipeline = self._snapshot.pipeline
         return pipeline.status.get("observedGeneration", 0) if self._findings.unfinished else pipeline.generation

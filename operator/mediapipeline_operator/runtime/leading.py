@@ -100,6 +100,13 @@ class Term:
     def _routine(self, key: Key) -> None:
         self._queue.add(key, routine=True)
 
+    def _put_off(self, key: Key) -> bool:
+        """The key comes again after those with a change, when many of these wait."""
+        if not self._queue.crowded:
+            return False
+        self._queue.add(key, routine=True)
+        return True
+
     def touched(self, names: Iterable[tuple[str, str]]) -> None:
         """Children or pods of these pipelines changed."""
         for namespace, name in names:
@@ -135,4 +142,5 @@ class Term:
             measurements_every_seconds=outside.settings.measurements_every_seconds,
             signals=lambda key: self._scaler.signals(key),
             decided=lambda key: self._scaler.decided(key),
+            put_off=self._put_off,
         )

@@ -51,6 +51,7 @@ class WorkQueue:
         self._queued: dict[Key, float] = {}
         self._turns: dict[Key, float] = {}  # of the queued keys; the lowest is next
         self._routine: set[Key] = set()  # waiting keys that no change has made due
+        self._urgent: set[Key] = set()  # queued keys that a change has
         self._running: dict[Key, float] = {}
         self._again: dict[Key, float] = {}
         self._backoffs: dict[Key, Backoff] = {}
@@ -87,12 +88,19 @@ class WorkQueue:
 
     def _enqueue(self, key: Key, turn: float) -> None:
         self._turns[key] = turn
+        if key not in self._routine:
+            self._urgent.add(key)
         self._ready.put_nowait((turn, key))
 
     @property
     def depth(self) -> int:
         """Keys that are due and wait for a worker."""
         return len(self._queued)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether more changes wait than the workers take at a time."""
+        return len(self._urgent) > self._workers
 
     def stuck_seconds(self) -> float:
         """For how long the longest pass has been running, or a due key has been waiting."""
@@ -160,6 +168,7 @@ class WorkQueue:
         """Out of the books of those who wait. Returns since when it was due."""
         del self._turns[key]
         self._routine.discard(key)
+        self._urgent.discard(key)
         due = self._queued.pop(key)
         self._metrics.queue_depth.set(len(self._queued))
         return due

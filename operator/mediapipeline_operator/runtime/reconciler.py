@@ -35,6 +35,7 @@ from mediapipeline_operator.shell.cluster.writer import Writer
 from mediapipeline_operator.shell.events import EventAbout, EventPoster
 
 _NOT_LEADING_SECONDS = 1.0
+_STATUS_WAITS_SECONDS = 30.0  # a status that says nothing but that its spec is observed, while many changes wait
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +57,7 @@ class Tools:
     measurements_every_seconds: float
     signals: Callable[[Key], Signals | None]
     decided: Callable[[Key], None]
+    put_off: Callable[[Key], bool]  # False: now is as good; else the key comes again after those with a change
 
 
 @dataclass
@@ -63,6 +65,7 @@ class _Remembered:
     uid: str
     memory: Memory
     status_looked_at: float  # monotonic: written, or found to say what is measured
+    owed_since: float | None = None  # monotonic: its status is put off
     _significant: tuple[str, bytes] = ("", b"")  # of a resource version
 
     def significant(self, pipeline: MediaPipeline) -> bytes:
@@ -176,10 +179,20 @@ class Reconciler:
         now = self._tools.clock.monotonic()
         since_look, every = now - remembered.status_looked_at, self._tools.measurements_every_seconds
         if report.is_due(remembered.significant(pipeline), since_look, every):
+            if report.may_wait and self._put_off(pipeline.key, remembered, now):
+                return
             await self._put_status(pipeline, report.body)
-            remembered.status_looked_at = now
+            remembered.status_looked_at, remembered.owed_since = now, None
         elif since_look >= every:  # nothing has changed: not again in each pass
             remembered.status_looked_at = now
+
+    def _put_off(self, key: Key, remembered: _Remembered, now: float) -> bool:
+        """While the changes of many wait, their children come before this one's status, for a limited time."""
+        since = remembered.owed_since if remembered.owed_since is not None else now
+        if now - since >= _STATUS_WAITS_SECONDS or not self._tools.put_off(key):
+            return False
+        remembered.owed_since = since
+        return True
 
     async def _put_status(self, about: MediaPipeline | Unreadable, body: Mapping[str, Any]) -> None:
         """A pipeline that went away or changed meanwhile is looked at: the watch may have missed it."""

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from mediapipeline_operator.core.model import ChildRef, Findings, PodState, Snapshot
+from mediapipeline_operator.core.model import ChildRef, Findings, Memory, PodState, Snapshot
 from mediapipeline_operator.core.plan import plan
 from mediapipeline_operator.core.resources import BuildSettings
 from mediapipeline_operator.core.scaling.model import PodFacts, ProblemKind, Signals
-from mediapipeline_operator.core.status import announcements, status, unreadable_status, write_due
+from mediapipeline_operator.core.scaling.state import ScalingState
+from mediapipeline_operator.core.status import Report, announcements, status, unreadable_status, write_due
 
 Build = Callable[..., Snapshot]
 Json = dict[str, Any]
@@ -182,6 +183,35 @@ def test_what_scaling_wrote_stays_without_a_new_decision(snapshot_of: Build) -> 
     assert "ScalingActive" in _conditions(first)
     restarted = snapshot_of(pipeline={"status": first})
     assert not write_due(first, _status(restarted), seconds_since_write=3600)
+
+
+def _decided(snapshot: Snapshot) -> Report:
+    return Report(snapshot, Findings(), plan(snapshot, SETTINGS, tick_seconds=10).outcome, SETTINGS)
+
+
+def test_that_a_spec_was_carried_out_may_be_said_later(snapshot_of: Build) -> None:
+    measured = {"signals": Signals.missing(ProblemKind.DOWN, "down")}
+    written = _decided(snapshot_of(**measured)).body
+    memory = Memory(state=ScalingState.from_status(written))
+    edited = snapshot_of(pipeline={"status": written, "generation": 2}, memory=memory, **measured)
+    report = _decided(edited)
+    assert write_due(written, report.body, seconds_since_write=0)
+    assert report.may_wait
+
+
+def test_what_scaling_starts_from_may_not_wait(snapshot_of: Build) -> None:
+    first = _decided(snapshot_of(signals=Signals.missing(ProblemKind.DOWN, "down")))
+    assert not first.may_wait
+
+
+@pytest.mark.parametrize(
+    "findings",
+    [Findings(failed={DEPLOYMENT: "403 Forbidden"}), Findings(unfinished=True), Findings(invalid="spec.x: wrong")],
+    ids=lambda findings: str(findings)[:40],
+)
+def test_what_went_wrong_may_not_wait(snapshot_of: Build, findings: Findings) -> None:
+    assert Report(snapshot_of(), Findings(), None, SETTINGS).may_wait
+    assert not Report(snapshot_of(), findings, None, SETTINGS).may_wait
 
 
 def test_an_unreadable_spec_is_said_and_the_rest_kept(snapshot_of: Build) -> None:

@@ -2,12 +2,13 @@
 
 import itertools
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
 from mediapipeline_operator.api.pipeline import Key, MediaPipeline
 from mediapipeline_operator.core.status import Report
+from mediapipeline_operator.runtime.metrics import Metrics
 from mediapipeline_operator.runtime.reconciler import Reconciler, Tools
 from mediapipeline_operator.shell.clock import Clock
 
@@ -76,6 +77,67 @@ async def test_after_a_start_not_all_are_looked_at_in_the_same_pass(reconciler: 
     first = {(await _looks_after(reconciler, clock, f"p{number}", passes=13))[0] for number in range(30)}
     assert len(first) >= 4
     assert min(first) >= EVERY / 10
+
+
+class DueReport:
+    """A status that differs from the one that is there."""
+
+    body: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, *, may_wait: bool) -> None:
+        self.may_wait = may_wait
+
+    def is_due(self, old: bytes, seconds: float, every_seconds: float) -> bool:
+        return True
+
+
+class Term:
+    """Takes statuses; while `crowded`, those that may wait come again later."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.crowded = True
+        self.written = 0
+        self.again: list[Key] = []
+        pipelines = SimpleNamespace(put=lambda live: None)
+        tools: Any = SimpleNamespace(
+            clock=clock, measurements_every_seconds=EVERY, writer=self, metrics=Metrics(), pipelines=pipelines,
+            put_off=self._put_off,
+        )  # fmt: skip
+        self.reconciler = Reconciler(cast(Tools, tools))
+
+    async def apply_status(self, *arguments: Any) -> dict[str, Any]:
+        self.written += 1
+        return {}
+
+    async def passes(self, *, may_wait: bool) -> int:
+        """How many statuses one more pass writes."""
+        before, pipeline = self.written, _pipeline("p")
+        report = cast(Report, DueReport(may_wait=may_wait))
+        await self.reconciler._write_status(pipeline, report, self.reconciler._remember(pipeline))
+        return self.written - before
+
+    def _put_off(self, key: Key) -> bool:
+        if self.crowded:
+            self.again.append(key)
+        return self.crowded
+
+
+async def test_a_status_that_may_wait_comes_after_the_changes_of_others(clock: Stopwatch) -> None:
+    term = Term(clock)
+    assert await term.passes(may_wait=True) == 0
+    assert term.again == [Key("n", "p")]
+    assert await term.passes(may_wait=False) == 1
+    term.crowded = False
+    assert await term.passes(may_wait=True) == 1
+
+
+async def test_no_status_waits_for_ever(clock: Stopwatch) -> None:
+    term = Term(clock)
+    for _ in range(3):
+        assert await term.passes(may_wait=True) == 0
+        clock.seconds += 10
+    assert await term.passes(may_wait=True) == 1
+    assert await term.passes(may_wait=True) == 0, "the next one may wait again"
 
 
 def test_the_phase_of_a_name_is_always_the_same_and_phases_are_spread_evenly() -> None:

@@ -70,6 +70,29 @@ async def test_the_depth_tells_who_waits_also_when_nobody_does_any_more(start: S
     assert depth() == 0
 
 
+async def test_it_is_crowded_while_more_changes_wait_than_it_takes_at_a_time(start: Start) -> None:
+    release, begun = asyncio.Event(), 0
+
+    async def work(key: Key) -> None:
+        nonlocal begun
+        begun += 1
+        await release.wait()
+
+    queue = start(work, workers=1)
+    queue.add(ONE)
+    await _until(lambda: begun == 1)
+    for number in range(3):
+        queue.add(Key("routine", f"{number}"), routine=True)
+    queue.add(OTHER)
+    await _until(lambda: queue.depth == 4)
+    assert not queue.crowded
+    queue.add(Key("routine", "0"))  # now it has a change too
+    assert queue.crowded
+    release.set()
+    await _until(lambda: queue.depth == 0)
+    assert not queue.crowded
+
+
 async def test_a_key_is_never_in_two_workers_and_no_change_is_lost(start: Start) -> None:
     running, most, passes = 0, 0, 0
     release = asyncio.Event()

@@ -14,6 +14,7 @@ import yaml
 from mediapipeline_operator.api.schema import crd
 from mediapipeline_operator.core.expressions import adapter_rules, recording_rules
 from mediapipeline_operator.runtime.settings import Settings
+from mediapipeline_operator.shell.cluster.kinds import BY_NAME, PIPELINE
 
 Json = dict[str, Any]
 Render = Callable[[str], list[Json]]
@@ -89,6 +90,12 @@ def test_the_pipelines_themselves_are_never_changed(manifests: list[Json]) -> No
     found = [rule["verbs"] for rule in rules(manifests) if "mediapipelines" in rule["resources"]]
     assert found
     assert all(verbs == ["get", "list", "watch"] for verbs in found)
+
+
+def test_what_a_write_finds_changed_can_be_looked_at_again(manifests: list[Json]) -> None:
+    seen = {"get", "list", "watch"}
+    readable = {name for rule in rules(manifests) if seen <= set(rule["verbs"]) for name in rule["resources"]}
+    assert {kind.plural for kind in (PIPELINE, *BY_NAME.values())} <= readable
 
 
 def test_namespaces_give_roles_there_and_none_over_the_cluster(render: Render) -> None:

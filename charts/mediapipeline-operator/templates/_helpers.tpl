@@ -59,7 +59,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 # Pods are observed, and marked as draining. They are never deleted by the operator.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [list, watch, patch]
+  verbs: [get, list, watch, patch]
 # Decisions are told as events of the pipeline.
 - apiGroups: [""]
   resources: [events]

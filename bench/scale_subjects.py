@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import socket
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
@@ -15,6 +14,8 @@ from typing import TypeVar
 
 import aiohttp
 from scale_process import Measured
+
+from devcluster.controlplane.addresses import free_port
 
 FIRST_PASSES = "mediapipeline_operator_first_passes"
 TICKS = "mediapipeline_autoscaler_tick_seconds"
@@ -133,13 +134,6 @@ class Baseline(Subject):
             return int(json.loads(self._progress.read_text()).get(what, 0))
         except (OSError, ValueError):  # not there yet, or just being written
             return 0
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def until(

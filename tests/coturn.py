@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from devcluster.controlplane.addresses import free_ports
+
 SHARED_SECRET = "north"
 USERNAME, PASSWORD = "alice", "wonder land"
 START_SECONDS = 20
@@ -24,7 +26,7 @@ class Coturn:
         binary = shutil.which("turnserver")
         if binary is None:
             pytest.skip("coturn is not installed (tools/install-coturn): relayed media cannot be tried")
-        self.port, self.tls_port = _free_port(), _free_port()
+        self.port, self.tls_port = free_ports(("plain", "tls")).values()
         self.log = folder / f"coturn-{self.port}.log"
         secret = ("--use-auth-secret", f"--static-auth-secret={SHARED_SECRET}")
         user = ("--lt-cred-mech", f"--user={USERNAME}:{PASSWORD}")
@@ -58,12 +60,6 @@ class Coturn:
             time.sleep(0.05)
         self.stop()
         pytest.fail(f"coturn does not listen after {START_SECONDS} s: {self.log.read_text()[-2000:]}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import httpx
 import yaml
 
 from devcluster.controlplane import ControlPlane, Mutation
+from devcluster.controlplane.addresses import free_port
 from faults.acts import Gate, held
 from faults.proxy import FaultProxy
 from faults.world import Json, Kubelet, World
@@ -192,7 +192,7 @@ class Rig:
     def _launch(self, flags: tuple[str, ...], runs: str) -> Operator:
         proxy = FaultProxy(self.plane.server_url, self.plane.ca_file, self.plane.admin_token, str(len(self.operators)))
         self._stack.enter_context(proxy)
-        port = _free_port()
+        port = free_port()
         log = self.folder / f"{self.namespace}-{len(self.operators)}.log"
         with log.open("w") as out:
             process = subprocess.Popen(
@@ -275,9 +275,3 @@ class Rig:
 
 def _program(mutant: str) -> list[str]:
     return [sys.executable, str(_WRAPPER)] if mutant else [sys.executable, "-m", "mediapipeline_operator"]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

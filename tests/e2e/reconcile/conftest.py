@@ -5,7 +5,6 @@ test.
 import json
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import yaml
 
 from devcluster.binaries import crd_manifests, ensure
 from devcluster.controlplane import ControlPlane, Mutation
+from devcluster.controlplane.addresses import free_port
 from e2e.exported_load import Load, target
 from e2e.real_prometheus import running
 from faults.rig import World as Administrator
@@ -312,9 +312,7 @@ def start_operator(namespace: str, operator_kubeconfig: Path, tmp_path: Path) ->
     running: list[Operator] = []
 
     def start(*flags: str, kubeconfig_file: Path = operator_kubeconfig) -> Operator:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         operator = Operator(
             [sys.executable, "-m", "mediapipeline_operator", *_flags(namespace, port), *flags],
             {**os.environ, "KUBECONFIG": str(kubeconfig_file), "POD_NAMESPACE": namespace, "POD_IP": "127.0.0.1"},

@@ -1,12 +1,12 @@
 """/healthz: what it tells of progress, and when it fails."""
 
 import asyncio
-import socket
 
 import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry
 
+from devcluster.controlplane.addresses import free_port
 from mediapipeline_operator.runtime.health import HealthServer
 from mediapipeline_operator.runtime.leading import Progress
 from mediapipeline_operator.runtime.liveness import LoopLag, not_moving
@@ -42,9 +42,7 @@ async def test_the_lag_of_the_loop_is_measured(monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_the_answer_holds_the_progress() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     facts = {"leader": True, "progress": {"queue_depth": 1}}
     server = HealthServer(lambda: ["stuck"], list, lambda: facts, CollectorRegistry())
     await server.start("127.0.0.1", port)

@@ -125,6 +125,14 @@ def test_optional_objects_have_no_default() -> None:
     assert found["spec.autoscaling"]["default"] == {}
 
 
+def test_parts_of_the_status_are_owned_as_a_whole() -> None:
+    found = dict(ours())
+    whole = [*(found[f"status.{name}"] for name in ("autoscaling", "latency", "sessions", "endpoints"))]
+    for part in (*whole, found["status.conditions"]["items"]):
+        assert part["x-kubernetes-map-type"] == "atomic"
+    assert found["status.conditions"]["x-kubernetes-list-type"] == "map", "others may add conditions of their own"
+
+
 def test_a_pipeline_cannot_mount_the_host() -> None:
     volumes = dict(ours())["spec.pod.volumes"]["items"]["properties"]
     kinds = {"configMap", "secret", "emptyDir", "persistentVolumeClaim", "projected", "ephemeral", "image"}

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from mediapipeline_operator.api.model import ApiModel
 
@@ -29,13 +29,21 @@ class Unit(StrEnum):
     PER_SECOND = "PerSecond"
 
 
-class SessionStatus(ApiModel):
+class Whole(ApiModel):
+    """Written as a whole, by one writer. The API server keeps no record of who owns each field in it, which would be
+    half of what it stores of a pipeline, and a sixth of its work on each write.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"x-kubernetes-map-type": "atomic"})
+
+
+class SessionStatus(Whole):
     active: Count = Field(default=0, description="Open sessions on serving pods.")
     capacity: Count = Field(default=0, description="Sessions that the serving pods admit.")
     summary: str = Field(default="", max_length=32, description="active/capacity, for the column.")
 
 
-class LatencyStatus(ApiModel):
+class LatencyStatus(Whole):
     p95_milliseconds: int | None = Field(
         default=None, ge=0, le=600000, description="The smallest bucket bound that 95 % of the received frames met."
     )
@@ -46,7 +54,7 @@ class LatencyStatus(ApiModel):
     observed_time: Time = Field(default=None, description="When this was measured.")
 
 
-class Endpoints(ApiModel):
+class Endpoints(Whole):
     signalling: str = Field(default="", max_length=512, description="URL for offers, inside the cluster.")
 
 
@@ -145,7 +153,7 @@ class FeedbackStatus(ApiModel):
     sessions: int | None = Field(default=None, ge=0, le=100000, description="Sessions at that time.")
 
 
-class AutoscalingStatus(ApiModel):
+class AutoscalingStatus(Whole):
     summary: str = Field(default="", max_length=64, description="One CamelCase word for the column.")
     data_state: str = Field(default="", max_length=32, description="How far the measurements can be trusted.")
     signals: tuple[SignalStatus, ...] = Field(
@@ -181,7 +189,7 @@ class AutoscalingStatus(ApiModel):
     )
 
 
-class Condition(ApiModel):
+class Condition(Whole):
     """metav1.Condition, with its limits."""
 
     type: str = Field(

@@ -77,9 +77,17 @@ def fleet(world: Any, node_agent: Any, eventually: Callable[..., Any]) -> Callab
         pods = eventually(ready, "three ready pods")
         service = world.get("Service", "studio")["spec"]
         url = f"http://{service['clusterIP']}:{service['ports'][0]['port']}"
+        eventually(lambda: _is_served(url), "the proxy to know the pods")
         return Fleet([pod["status"]["podIP"] for pod in pods], url)
 
     return start
+
+
+def _is_served(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/healthz", timeout=20, trust_env=False, verify=PLAIN).status_code < 500
+    except httpx.TransportError:
+        return False
 
 
 def _is_ready(pod: Json) -> bool:

@@ -20,25 +20,34 @@ class Moment:
 
 
 def settled(world: Any, eventually: Callable[..., Any]) -> Moment:
-    """All pods are counted and the scheduler was heard; then nothing more is to come."""
+    """All pods are counted, the scheduler and the autoscalers' controller were heard; then nothing more is to come."""
     eventually(lambda: world.items("MediaPipeline") and _all_counted(world), "all pods in the status")
+    eventually(lambda: all(map(_conditions, world.items("HorizontalPodAutoscaler"))), "the autoscalers' controller")
     eventually(lambda: _still(world), "the last write")
     return Moment(len(world.writes()), datetime.now(UTC))
 
 
+def _conditions(item: Json) -> list[Json]:
+    found: list[Json] = (item.get("status") or {}).get("conditions") or []
+    return found
+
+
 def _all_counted(world: Any) -> bool:
-    scheduled = all(pod["status"].get("conditions") for pod in world.items("Pod"))
+    scheduled = all(map(_conditions, world.items("Pod")))
     return scheduled and all(_counted(world, pipeline) for pipeline in world.items("MediaPipeline"))
 
 
 def _counted(world: Any, pipeline: Json) -> bool:
+    """Whether the status says what the Deployment does, and that has come as far as it can: nothing gets ready here."""
     deployment, status = world.get("Deployment", pipeline["metadata"]["name"]), pipeline.get("status") or {}
     if deployment is None or not status.get("autoscaling"):
         return False
-    observed, wanted = deployment.get("status") or {}, deployment["spec"]["replicas"]
-    counts = [one.get(name, 0) for one in (observed, status) for name in ("replicas", "updatedReplicas")]
+    observed = deployment.get("status") or {}
+    pods, updated = observed.get("replicas", 0), observed.get("updatedReplicas", 0)
+    told = (pods, updated) == (status["replicas"], status["updatedReplicas"])
     current = observed.get("observedGeneration") == deployment["metadata"]["generation"]
-    return current and counts == [wanted] * len(counts)
+    refused = any((one["type"], one["status"]) == ("ReplicaFailure", "True") for one in _conditions(deployment))
+    return told and current and (pods == deployment["spec"]["replicas"] or updated < pods or refused)
 
 
 def _still(world: Any) -> bool:
@@ -82,8 +91,7 @@ def _minutes_over(world: Any, name: str, begun: datetime) -> int:
 
 
 def _unscheduled(pod: Json) -> list[Json]:
-    conditions = pod["status"].get("conditions") or ()
-    return [one for one in conditions if (one["type"], one["status"]) == ("PodScheduled", "False")]
+    return [one for one in _conditions(pod) if (one["type"], one["status"]) == ("PodScheduled", "False")]
 
 
 def _is_over(text: str, begun: datetime) -> bool:

@@ -453,8 +453,14 @@ def test_kubectl_get_prints_the_columns(api: httpx.Client, kubectl: Kubectl, pip
         ("status.autoscaling", ["The last decision, with its explanation."]),
     ],
 )
-def test_kubectl_explains(kubectl: Kubectl, definition: None, field: str, sentences: list[str]) -> None:
-    text = " ".join(kubectl("explain", f"mediapipeline.{field}").stdout.split())
+def test_kubectl_explains(
+    kubectl: Kubectl, definition: None, eventually: Eventually, field: str, sentences: list[str]
+) -> None:
+    def explained() -> str:
+        return kubectl("explain", f"mediapipeline.{field}", check=False).stdout
+
+    # What is explained is published later than the kind is served.
+    text = " ".join(eventually(explained, "an explanation").split())
     for sentence in sentences:
         assert sentence in text, text
 

@@ -79,7 +79,7 @@ def test_children_are_stored_as_written_and_stay_untouched_by_a_second_apply(
         assert list(differences(manifest, first)) == []
         # Controllers write statuses meanwhile, so: sooner or later two applies in a row give the same version.
         eventually(
-            partial(changes_nothing, api, manifest), f"a second apply of the {manifest['kind']} to change nothing", 10
+            partial(changes_nothing, api, manifest), f"a second apply of the {manifest['kind']} to change nothing"
         )
 
 

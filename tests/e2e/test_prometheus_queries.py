@@ -205,7 +205,7 @@ class Read:
 
 async def read(url: str, pipeline: str, pods: int = 1, spec: MediaPipelineSpec = SPEC) -> Read:
     """The signals of one pipeline, and what is decided on them for so many ready pods."""
-    reader = PrometheusReader(ReaderSettings(url=url))
+    reader = PrometheusReader(ReaderSettings(url=url, timeout_seconds=60, batch_seconds=120))  # for a busy machine
     key = Key("media", pipeline)
     signals = (await reader.read([(key, spec)]))[key]
     reader.close()

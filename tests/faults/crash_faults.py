@@ -6,7 +6,7 @@ from faults.acts import then
 from faults.api_faults import writes
 from faults.life import EDIT, LEAST, MOST, Reference, aftermath, create, created, edit, gone, new_name
 from faults.life import restarted_without_a_write as restart
-from faults.oracles import converges, end_state, moment, same_counts, settled
+from faults.oracles import converges, end_state, rest, same_counts, settled
 from faults.rig import Operator, OracleError, Rig, eventually
 from faults.world import Json
 
@@ -43,7 +43,7 @@ def killed_again_and_again(rig: Rig, reference: Reference, after: int) -> None:
                 raise OracleError("O12", f"{kills} lives of {after} writes each were not enough")
     if not kills:
         raise OracleError("the suite itself", "the operator was never killed")
-    before = moment(rig)
+    before = rest(rig)
     rig.start()
     settled(rig, since=before)
     same_counts(rig, name, reference.counts)

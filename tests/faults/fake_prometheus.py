@@ -43,6 +43,7 @@ class FakePrometheus:
         self.mode = "well"
         self.sessions = 0
         self._asked = 0
+        self._truth = threading.Lock()  # no answer is half of what was and half of what is
         self._world = world
         self._server = _Server(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -63,13 +64,15 @@ class FakePrometheus:
 
     def works_with(self, sessions: int) -> None:
         """Tells the truth, which is so many sessions."""
-        self.sessions = sessions
-        self.mode = "well"
+        with self._truth:
+            self.sessions = sessions
+            self.mode = "well"
 
     def fails(self, mode: str) -> None:
         """Tells something else than the truth, which is that nobody is there. A reset hides frames, not sessions."""
-        self.mode = mode
-        self.sessions = self.sessions if mode == "reset" else 0
+        with self._truth:
+            self.mode = mode
+            self.sessions = self.sessions if mode == "reset" else 0
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         answer: Callable[[str], Answer] = self._answer
@@ -103,7 +106,8 @@ class FakePrometheus:
             return 200, b"<html>a proxy's login page</html>"
         if self.mode == "one_refused" and _GAUGES.get(promql) is Measure.GAUGES:
             return 422, json.dumps(_TOO_MUCH).encode()
-        result = [] if self.mode == "empty" else list(self._samples(promql))
+        with self._truth:
+            result = [] if self.mode == "empty" else list(self._samples(promql))
         return 200, json.dumps({"status": "success", "data": {"resultType": "vector", "result": result}}).encode()
 
     def _samples(self, promql: str) -> Iterator[Json]:

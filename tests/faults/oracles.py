@@ -21,6 +21,7 @@ _SERVER_CHOSEN = frozenset({"clusterIP", "clusterIPs"})
 # Without Prometheus these change by themselves when the pipeline is a minute old.
 _UNMEASURED = (["True", "Late"], ["True", "Deciding"], ["False", "PrometheusNotConfigured"])
 _WARNED_AFTER_SECONDS = 60.0
+_REST_SECONDS = 15.0
 _LOG_TROUBLE = re.compile(r"Traceback|pass_failed|\bERROR\b|\bCRITICAL\b|never retrieved|child_differs_after_apply")
 
 
@@ -116,10 +117,24 @@ def same_counts(rig: Rig, name: str, wanted: Counts) -> None:
         raise OracleError("O2", f"creates and deletes {dict(found)}, without the fault {dict(wanted)}")
 
 
+def rest(rig: Rig) -> Moment:
+    """When the last late event, or line in the audit log, has come: there was no write for a second. Writes that do not
+    end are waited for in vain, but not for ever.
+    """
+    deadline = time.monotonic() + _REST_SECONDS
+    while True:
+        before = moment(rig)
+        time.sleep(1.0)
+        if len(rig.writes()) == before.writes or time.monotonic() > deadline:
+            return moment(rig)
+
+
 def quiet(rig: Rig, seconds: float = 2.0, since: Moment | None = None) -> None:
-    """O3: nothing is written, or tried to be written, while nothing changes. The first second is for late events."""
-    time.sleep(1.0)
-    since = since or moment(rig)
+    """O3: nothing is written, or tried to be written, while nothing changes."""
+    if since is None:
+        since = rest(rig)
+    else:
+        time.sleep(1.0)
     time.sleep(seconds)
     late = _without_warnings(rig.writes(since.writes), _warned_since(rig, since.at))
     if late:
@@ -176,7 +191,7 @@ def bystander_untouched(rig: Rig) -> None:
 def no_orphans(rig: Rig, name: str) -> None:
     """O9: a deleted pipeline leaves nothing behind."""
     left = "children of a deleted pipeline to go: "
-    eventually(lambda: not rig.world.children(name), left + name, 60, oracle="O9")
+    eventually(lambda: not rig.world.children(name), left + name, oracle="O9")
 
 
 def clean_log(operator: Operator) -> None:

@@ -26,7 +26,7 @@ def ask_api(path: str) -> tuple[int, dict[str, object]]:
     request.add_header("Authorization", f"Bearer {(ACCOUNT / 'token').read_text()}")
     context = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
     try:
-        with urllib.request.urlopen(request, context=context, timeout=10) as response:  # noqa: S310  as above
+        with urllib.request.urlopen(request, context=context, timeout=20) as response:  # noqa: S310  as above
             return response.status, json.load(response)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)

@@ -21,6 +21,7 @@ from devcluster.controlplane import ControlPlane, Mutation
 from devcluster.controlplane.addresses import free_port
 from e2e.exported_load import Load, target
 from e2e.real_prometheus import running
+from faults.rig import LEASE
 from faults.rig import World as Administrator
 
 Json = dict[str, Any]
@@ -130,6 +131,15 @@ class World(Administrator):
     def reasons(self) -> list[str]:
         """Reasons of all events about MediaPipelines."""
         return [item["reason"] for item in self.items("Event") if item["involvedObject"]["kind"] == "MediaPipeline"]
+
+    def hand_over(self) -> None:
+        """Frees the Lease of a killed operator, so that the next one need not wait until it has run out."""
+        self.patch("Lease", LEASE, {"spec": {"holderIdentity": ""}})
+
+    def lease_updates(self) -> list[Json]:
+        """Each spec that the operators' Lease has had, oldest first."""
+        ours = (one for one in self._plane.mutations() if (one.namespace, one.resource) == (self.namespace, "leases"))
+        return [one.body["spec"] for one in ours if one.code < 300 and one.verb in ("create", "update")]
 
     def make_ready(self) -> None:
         """As the kubelet reports."""
@@ -255,19 +265,30 @@ def chart_for_one_namespace() -> str:
 
 
 @pytest.fixture
+def await_rights(api: httpx.Client, eventually: Callable[..., Any]) -> Callable[[str, str], None]:
+    """`await_rights(home, namespace)`: until the operator whose account is in `home` may work in `namespace`."""
+
+    def wait(home: str, namespace: str) -> None:
+        user = f"system:serviceaccount:{home}:mediapipeline-operator"
+        for right in LATE_RIGHTS:
+            where = {"namespace": home if right["resource"] == "leases" else namespace}
+            eventually(lambda right={**right, **where}: _may(api, user, right), f"the right to {right}")
+
+    return wait
+
+
+@pytest.fixture
 def operator_kubeconfig(
     chart_for_one_namespace: str,
     namespace: str,
     api: httpx.Client,
     kubeconfig_of: Callable[[str], Path],
-    eventually: Callable[..., Any],
+    await_rights: Callable[[str, str], None],
 ) -> Iterator[Path]:
     """Credentials with exactly the rights that the chart gives, in the test's namespace."""
     bodies = [body for body in yaml.safe_load_all(chart_for_one_namespace.replace(ANYWHERE, namespace)) if body]
     applied = [_give(api, body, namespace) for body in bodies if body["kind"] in RIGHTS and not _is_for_users(body)]
-    user = f"system:serviceaccount:{namespace}:mediapipeline-operator"
-    for right in LATE_RIGHTS:
-        eventually(lambda right=right: _may(api, user, {**right, "namespace": namespace}), f"the right to {right}")
+    await_rights(namespace, namespace)
     yield kubeconfig_of(namespace)
     for path in applied:
         if "namespaces" not in path:
@@ -298,6 +319,10 @@ def _may(api: httpx.Client, user: str, attributes: Json) -> bool:
     return bool(answer.json()["status"]["allowed"])
 
 
+def _rights_are_there(api: httpx.Client, namespace: str) -> bool:
+    return api.get(f"{RIGHTS['RoleBinding'].format(namespace)}/mediapipeline-operator").status_code == 200
+
+
 def refusals(log: str) -> list[str]:
     """What the API server has forbidden, but for writes to a namespace that ends."""
     lines = [line for line in log.lower().splitlines() if "forbidden" in line]
@@ -305,9 +330,11 @@ def refusals(log: str) -> list[str]:
 
 
 @pytest.fixture
-def start_operator(namespace: str, operator_kubeconfig: Path, tmp_path: Path) -> Iterator[Callable[..., Operator]]:
+def start_operator(
+    namespace: str, operator_kubeconfig: Path, api: httpx.Client, tmp_path: Path
+) -> Iterator[Callable[..., Operator]]:
     """`start_operator(*flags)` starts one more process, with the rights of the chart alone; all are ended after the
-    test, and none may have been refused anything.
+    test, and none may have been refused anything, unless its rights have gone with the namespace.
     """
     running: list[Operator] = []
 
@@ -326,7 +353,8 @@ def start_operator(namespace: str, operator_kubeconfig: Path, tmp_path: Path) ->
     for operator in running:
         operator.kill()
         print(f"--- {operator.log.name}\n{operator.log.read_text()[-8000:]}")
-    assert not [line for operator in running for line in refusals(operator.log.read_text())]
+    refused = [line for operator in running for line in refusals(operator.log.read_text())]
+    assert not refused or not _rights_are_there(api, namespace), refused
 
 
 def _flags(namespace: str, port: int) -> tuple[str, ...]:
@@ -335,8 +363,8 @@ def _flags(namespace: str, port: int) -> tuple[str, ...]:
         f"--health-port={port}",
         "--log-format=text",
         "--tick-seconds=1",
-        "--request-timeout-seconds=3",
-        "--lease-duration-seconds=6",
+        "--request-timeout-seconds=10",  # over a slow answer, which no test has asked for, an event would be lost
+        "--lease-duration-seconds=20",
     )
 
 

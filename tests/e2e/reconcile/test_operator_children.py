@@ -162,7 +162,7 @@ def test_a_deployment_that_is_not_ours_is_never_adopted(operator: Any, world: An
     assert after["spec"] == before["spec"]
     assert "ownerReferences" not in after["metadata"]
     world.delete("MediaPipeline", "studio")
-    eventually(lambda: world.get("Service", "studio") is None, "the garbage collector", 60)
+    eventually(lambda: world.get("Service", "studio") is None, "the garbage collector")
     assert world.get("Deployment", "studio")["metadata"]["uid"] == before["metadata"]["uid"]
 
 

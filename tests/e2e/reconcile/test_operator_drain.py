@@ -91,6 +91,7 @@ def test_a_restarted_operator_goes_on_with_a_drain(
     eventually(lambda: any(pod.draining for pod in pods.values()), "a drain")
     victim = next(pod for pod in pods.values() if pod.draining)
     first.kill()
+    world.hand_over()
     victim.draining = False  # its container was restarted meanwhile, and forgot
     victim.report()
     start_operator()

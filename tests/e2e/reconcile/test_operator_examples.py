@@ -1,12 +1,13 @@
 """Every example: its children are made once, and the operator agrees with the API server about what it wrote."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from e2e.quiet import late_writes, settled
 
 Eventually = Callable[..., Any]
 FOLDER = Path(__file__).parents[3] / "examples"
@@ -35,13 +36,9 @@ def test_an_example_is_written_once(
     for name in names:
         eventually(lambda name=name: world.get("ServiceMonitor", name), f"the children of {name}")
         eventually(lambda name=name: world.status(name).get("autoscaling"), f"a decision for {name}")
-    count = -1
-    while count != len(world.writes()):
-        count = len(world.writes())
-        time.sleep(2.0)
+    before = settled(world, eventually)
     _apply(path, world, kubectl)
-    time.sleep(4.0)
-    assert [f"{one.verb} {one.resource}/{one.subresource} {one.name}" for one in world.writes()[count:]] == []
+    assert late_writes(world, before, 4.0) == []
     assert "child_differs_after_apply" not in operator.log.read_text()
 
 

@@ -38,6 +38,7 @@ def kubeconfig_with(
     yield make
     for text in applied:
         kubectl("delete", "--ignore-not-found", "-f", "-", input=text)
+    kubectl("delete", "leases", "--all", "--namespace", SYSTEM)  # held by an operator that was killed
 
 
 def _with_roles_in(namespace: str) -> str:
@@ -51,6 +52,7 @@ def _with_roles_in(namespace: str) -> str:
 def test_the_rights_of_the_installation_are_enough(
     scope: str,
     kubeconfig_with: Callable[[str], Path],
+    await_rights: Callable[[str, str], None],
     service_monitors: Callable[[bool], None],
     start_operator: Callable[..., Any],
     world: Any,
@@ -59,6 +61,7 @@ def test_the_rights_of_the_installation_are_enough(
     service_monitors(True)
     everywhere = scope == "cluster"
     restricted = kubeconfig_with(INSTALL.read_text() if everywhere else _with_roles_in(world.namespace))
+    await_rights(SYSTEM, world.namespace)
     flags = (f"--namespaces={'' if everywhere else world.namespace}", f"--lease-namespace={SYSTEM}")
     operator = start_operator(*flags, kubeconfig_file=restricted)
     eventually(operator.leads, "the lease")

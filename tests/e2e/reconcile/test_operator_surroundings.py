@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 Eventually = Callable[..., Any]
+MINUTE_SECONDS, WAIT_SECONDS = 60, 90  # until missing metrics are told; for everything else
 
 
 def test_service_monitors_are_missed_used_and_missed_again(
@@ -40,7 +41,8 @@ def test_without_prometheus_the_number_is_held_and_said(
         status = {"phase": "Running", "podIP": "127.0.0.1", "conditions": [ready]}
         world.patch("Pod", pod["metadata"]["name"], {"status": status}, "status")
     eventually(lambda: world.condition("Ready").get("status") == "True", "metrics not to enter Ready")
-    eventually(lambda: world.condition("MetricsAvailable").get("status") == "False", "the condition")
+    in_a_minute = MINUTE_SECONDS + WAIT_SECONDS
+    eventually(lambda: world.condition("MetricsAvailable").get("status") == "False", "the condition", in_a_minute)
     assert world.get("Deployment", "studio")["spec"]["replicas"] == 2
     assert world.status()["autoscaling"]["summary"] == "MetricsMissing"
     eventually(lambda: "MetricsMissing" in world.reasons(), "the event")
@@ -52,8 +54,8 @@ def test_the_operator_starts_before_its_crd_is_served(
     """Its health says that it is alive and ready; a namespace that ends is left in peace."""
     operator = start_operator()
     eventually(lambda: operator.get("/readyz") == 200, "readiness")
-    assert operator.get("/healthz") == 200
-    assert operator.get("/metrics") == 200
+    eventually(lambda: operator.get("/healthz") == 200, "its health")
+    eventually(lambda: operator.get("/metrics") == 200, "its metrics")
     world.pipeline()
     eventually(lambda: world.get("Deployment", "studio"), "the children")
     world.api.delete(f"/api/v1/namespaces/{world.namespace}").raise_for_status()

@@ -1,7 +1,6 @@
 """/healthz: what it tells of progress, and when it fails."""
 
 import asyncio
-import socket
 
 import aiohttp
 import pytest
@@ -42,13 +41,12 @@ async def test_the_lag_of_the_loop_is_measured(monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_the_answer_holds_the_progress() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     facts = {"leader": True, "progress": {"queue_depth": 1}}
     server = HealthServer(lambda: ["stuck"], list, lambda: facts, CollectorRegistry())
-    await server.start("127.0.0.1", port)
+    await server.start("127.0.0.1", 0)
     try:
+        assert server._runner is not None
+        port = server._runner.addresses[0][1]
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
             async with http.get("/healthz") as answer:
                 assert answer.status == 503

@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
+# Below the ephemeral range: no connection or media socket of somebody else takes it before coturn does.
+from devcluster.controlplane.addresses import free_port
+
 SHARED_SECRET = "north"
 USERNAME, PASSWORD = "alice", "wonder land"
-START_SECONDS = 20
+START_SECONDS = 60
 
 
 class Coturn:
@@ -24,7 +27,7 @@ class Coturn:
         binary = shutil.which("turnserver")
         if binary is None:
             pytest.skip("coturn is not installed (tools/install-coturn): relayed media cannot be tried")
-        self.port, self.tls_port = _free_port(), _free_port()
+        self.port, self.tls_port = free_port(), free_port()
         self.log = folder / f"coturn-{self.port}.log"
         secret = ("--use-auth-secret", f"--static-auth-secret={SHARED_SECRET}")
         user = ("--lt-cred-mech", f"--user={USERNAME}:{PASSWORD}")
@@ -58,12 +61,6 @@ class Coturn:
             time.sleep(0.05)
         self.stop()
         pytest.fail(f"coturn does not listen after {START_SECONDS} s: {self.log.read_text()[-2000:]}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

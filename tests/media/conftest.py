@@ -6,7 +6,7 @@ import asyncio
 import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from fractions import Fraction
 
 import aioice.ice
@@ -303,16 +303,12 @@ def unlimited(monkeypatch: pytest.MonkeyPatch) -> None:
 async def serve(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StartServer]:
     """Start a mediapod: `await serve(engine=None, MAX_SESSIONS_PER_POD=2, ...)`."""
     monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda use_ipv4, use_ipv6: ["127.0.0.1"])
-    contexts = []
+    async with AsyncExitStack() as servers:
 
-    async def start(engine: Engine | None = None, **environment: object) -> Server:
-        context = running(engine, environment)
-        contexts.append(context)
-        return await context.__aenter__()
+        async def start(engine: Engine | None = None, **environment: object) -> Server:
+            return await servers.enter_async_context(running(engine, environment))
 
-    yield start
-    for context in reversed(contexts):
-        await context.__aexit__(None, None, None)
+        yield start
 
 
 @pytest.fixture

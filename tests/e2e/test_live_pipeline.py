@@ -156,6 +156,7 @@ def test_the_operator_runs_as_two_pods_with_its_own_rights(cluster: LocalCluster
 
 
 def test_kubectl_get_prints_the_columns(cluster: LocalCluster) -> None:
+    cluster.wait(lambda: _true(look(cluster), "Ready"), 120, "the pipeline to be Ready after what other tests did")
     head, row = cluster.kubectl("-n", NAMESPACE, "get", "mediapipelines").splitlines()
     assert head.split() == ["NAME", "READY", "REPLICAS", "DESIRED", "SESSIONS", "P95", "SCALING", "AGE"]
     assert row.split()[:2] == [NAME, "True"]

@@ -4,14 +4,15 @@ import copy
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from mediapipeline_operator.api.model import LATENCY_BUCKETS_MILLISECONDS
 from mediapipeline_operator.api.schema import crd
 
 Json = dict[str, Any]
-settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
+UNHURRIED = (HealthCheck.too_slow,)
+settings.register_profile("unhurried", deadline=None, suppress_health_check=UNHURRIED)  # a busy machine is no failure
 settings.load_profile("unhurried")
 MOST_ITEMS = 2
 # Kubernetes' own parts: its schema accepts much that its validation refuses, so these are chosen, not random.

@@ -14,7 +14,7 @@ from devcluster.controlplane.addresses import free_ports
 
 SHARED_SECRET = "north"
 USERNAME, PASSWORD = "alice", "wonder land"
-START_SECONDS = 20
+START_SECONDS = 60
 
 
 class Coturn:

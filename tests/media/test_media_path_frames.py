@@ -11,6 +11,7 @@ from aiortc import RTCRtpSender
 from mediapod.engine import DeadlineExceeded, EffectError, Processed
 from mediapod.frames.i420 import I420Frame
 from mediapod.rtc.compat import PLAYOUT_DELAY_URI
+from mediapod.rtc.keyframes import KeyframeRequests
 
 pytestmark = pytest.mark.media
 
@@ -115,7 +116,7 @@ async def test_late_frames_are_dropped_and_counted(serve, eventually):
     server = await serve(StandIn(_refuse))
     client = server.client()
     await client.connect()
-    await eventually(lambda: server.results()["late"] >= 10, 15)
+    await eventually(lambda: server.results()["late"] >= 10, 60)
     assert not client.returned
     await client.close()
     await server.settle()
@@ -132,17 +133,17 @@ async def test_late_frames_are_bypassed_when_the_policy_says_so(serve):
     assert server.metric("mediapod_frame_age_seconds_count") == 0
 
 
-async def test_overload_supersedes_frames_instead_of_queueing_them(serve):
+async def test_overload_supersedes_frames_instead_of_queueing_them(serve, eventually):
     service_seconds = 0.15
     server = await serve(StandIn(_slowly(service_seconds)), MEDIAPOD_FRAME_DEADLINE_MILLISECONDS=5000)
     client = server.client(frames_per_second=30)
     await client.connect()
-    await client.wait_for(20, timeout=30)
+    await client.wait_for(20)
+    await eventually(lambda: server.results()["superseded"] >= 20, 60, lambda: str(server.results()))
     half = len(client.returned) // 2
     early, late = client.latencies[:half], client.latencies[half:]
     await client.close()
     await server.settle()
-    assert server.results()["superseded"] >= 20
     # The age stays where it is: one frame in the engine, one waiting.
     assert sorted(late)[len(late) // 2] < sorted(early)[len(early) // 2] + 2 * service_seconds
 
@@ -193,6 +194,10 @@ async def test_a_keyframe_request_of_the_peer_is_answered(serve):
     buffer.add = spy
     await client.connect()
     await client.wait_for(10)
+    (session,) = server.mediapod.registry.sessions
+    # Wishes within half a second are one; here however much time this machine puts between the three.
+    session.peer._video._wanted_of_us = KeyframeRequests(interval_seconds=3600)
+    await client.wait_for(len(client.returned) + 5)  # those that were wanted before have come
     before = len(keyframes)
     for _ in range(3):
         await receiver._send_rtcp_pli(receiver.getSynchronizationSources()[0].source)
@@ -210,18 +215,14 @@ async def test_offered_playout_delay_is_answered(serve):
     assert line in response.json()["sdp"]
 
 
-async def test_opus_comes_back_as_it_was_sent(serve):
+async def test_opus_comes_back_as_it_was_sent(serve, eventually):
     server = await serve()
     client = server.client(audio=True)
     await client.connect()
     await client.wait_for(5)
     assert client.audio is not None
     assert client.audio.currentDirection == "sendrecv"
-    for _ in range(100):
-        if client.audio_packets >= 10:
-            break
-        await asyncio.sleep(0.1)
-    assert client.audio_packets >= 10
+    await eventually(lambda: client.audio_packets >= 10, 60)
 
 
 def _with_a_block(shade: int) -> av.VideoFrame:
@@ -243,4 +244,4 @@ async def test_what_stands_still_gets_dark_and_what_moves_stays_light(serve, eve
         luma = client.pictures[-1].to_ndarray(format="gray") if client.pictures else np.full((240, 320), 255)
         return float(luma[:80].mean()), float(luma[104:136, 136:184].mean())
 
-    await eventually(lambda: means()[0] < 40 and means()[1] > 90, 30, lambda: str(means()))
+    await eventually(lambda: means()[0] < 40 and means()[1] > 90, 60, lambda: str(means()))

@@ -18,6 +18,7 @@ import httpx
 import pylibsrtp
 import pytest
 
+from machine import Others
 from mediapod import service
 
 pytestmark = pytest.mark.media
@@ -25,7 +26,9 @@ pytestmark = pytest.mark.media
 FRAMES = 30
 FACTOR = 1.5
 SLACK_SECONDS = 0.004  # what the clock and the scheduler of a busy machine add
-TRIES = 8
+TRIES = 8  # in windows that are the service's own fault
+DISTURBED_TRIES = 40
+QUIET_PROCESSORS = 0.3  # used by others: less does not explain a slow window
 
 
 def ages_since(session, since: float) -> list[float]:
@@ -37,7 +40,7 @@ def ages_since(session, since: float) -> list[float]:
 
 async def p95_of(session, frames: int) -> float:
     """p95 of the next frames."""
-    since, deadline = time.monotonic(), time.monotonic() + 15
+    since, deadline = time.monotonic(), time.monotonic() + 60
     while len(ages := ages_since(session, since)) < frames:
         assert time.monotonic() < deadline, f"only {len(ages)} of {frames} frames came back"
         await asyncio.sleep(0.05)
@@ -56,11 +59,18 @@ class Bystander:
 
     async def is_unaffected(self) -> None:
         """Wait for a window within bounds, while the trouble goes on: neighbours of this machine must not decide."""
-        bound, found = FACTOR * self._calm + SLACK_SECONDS, []
-        for _ in range(TRIES):
-            found.append(await p95_of(self._session, FRAMES))
-            if found[-1] <= bound:
+        bound, found, disturbed = FACTOR * self._calm + SLACK_SECONDS, [], 0
+        while len(found) < TRIES and disturbed < DISTURBED_TRIES:
+            others = Others()
+            p95 = await p95_of(self._session, FRAMES)
+            if p95 <= bound:
                 return
+            if (processors := others.processors()) > QUIET_PROCESSORS:
+                disturbed += 1
+                print(f"p95 {1000 * p95:.1f} ms while others used {processors:.1f} processors: looking again")
+            else:
+                found.append(p95)
+        assert disturbed < DISTURBED_TRIES, f"others used the machine in {disturbed} windows"
         raise AssertionError(f"p95 {[f'{1000 * one:.1f}' for one in found]} ms, {1000 * self._calm:.1f} ms before")
 
 
@@ -131,23 +141,26 @@ async def test_a_flood_of_offers(bystander, eventually):
     await one.is_unaffected()
     printed, _ = await asyncio.wait_for(process.communicate(b""), 30)
     assert {"429"} <= set(json.loads(printed)) <= {"200", "429", "503"}
-    await eventually(lambda: len(one.server.mediapod.registry.sessions) == 1, 15)
+    await eventually(lambda: len(one.server.mediapod.registry.sessions) == 1, 60)
 
 
 async def test_offers_at_once_beyond_the_rate_are_turned_away_and_leave_nothing(bystander, eventually, monkeypatch):
     monkeypatch.setattr(service, "OFFERS_AT_ONCE", 10.0)
-    monkeypatch.setattr(service, "OFFERS_PER_SECOND", 1.0)
-    one = await bystander(WEBRTC_TIMEOUT=2, MAX_SESSIONS_PER_POD=3)
+    monkeypatch.setattr(service, "OFFERS_PER_SECOND", 0.01)
+    one = await bystander(WEBRTC_TIMEOUT=300, MAX_SESSIONS_PER_POD=3)  # no place gets free meanwhile
     body, came_back = await one.server.client().offer(), len(one.server.clients[0].returned)
-    async with httpx.AsyncClient(timeout=30) as http:
+    async with httpx.AsyncClient(timeout=120) as http:
         answers = await asyncio.gather(*(http.post(f"{one.server.url}/webrtc/offer", json=body) for _ in range(60)))
+        for answer in answers:
+            if answer.status_code == 200:
+                assert (await http.delete(one.server.url + answer.headers["location"])).status_code == 200
     statuses = Counter(answer.status_code for answer in answers)
     assert set(statuses) <= {200, 429, 503}
     assert statuses[200] <= 2, "there are three places, and one is taken"
     assert statuses[429] >= 20
     assert all(int(answer.headers["retry-after"]) > 0 for answer in answers if answer.status_code != 200)
     await one.server.clients[0].wait_for(came_back + 10)
-    await eventually(lambda: len(one.server.mediapod.registry.sessions) == 1, 15)
+    await eventually(lambda: len(one.server.mediapod.registry.sessions) == 1, 60)
     assert one.server.metric("mediapod_offers_total", result="rejected_capacity") == len(answers) - statuses[200]
 
 
@@ -181,10 +194,10 @@ async def test_a_stream_that_changes_its_size_with_every_frame(bystander, eventu
     await client.connect()
     await client.wait_for(10)
     await one.is_unaffected()
-    assert len({(picture.width, picture.height) for picture in client.pictures}) > 3
+    await eventually(lambda: len({(picture.width, picture.height) for picture in client.pictures}) > 3, 60)
     await client.close()
-    await eventually(lambda: len(one.server.mediapod.registry.sessions) == 1, 15)
-    await eventually(lambda: [t.name for t in threading.enumerate()].count("mediapod-decode") == 1, 10)
+    await eventually(lambda: len(one.server.mediapod.registry.sessions) == 1, 60)
+    await eventually(lambda: [t.name for t in threading.enumerate()].count("mediapod-decode") == 1, 60)
 
 
 def grey(width: int, height: int) -> av.VideoFrame:
@@ -212,9 +225,9 @@ async def test_damaged_packets_of_a_peer(bystander, eventually):
     await one.is_unaffected()
     transport._send_rtp = send
     returned = len(client.pictures)
-    await eventually(lambda: len(client.pictures) > returned + 5, 20, lambda: str(one.server.results()))
+    await eventually(lambda: len(client.pictures) > returned + 5, 60, lambda: str(one.server.results()))
     await client.close()
-    await eventually(lambda: len(one.server.mediapod.registry.sessions) == 1, 15)
+    await eventually(lambda: len(one.server.mediapod.registry.sessions) == 1, 60)
 
 
 def damaged(data: bytes, chance: random.Random) -> bytes:
@@ -241,7 +254,7 @@ def enormous_png() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
-async def test_pictures_of_20000_by_20000(bystander):
+async def test_pictures_of_20000_by_20000(bystander, eventually):
     one = await bystander()
     picture, refused = enormous_png(), []
 
@@ -249,10 +262,11 @@ async def test_pictures_of_20000_by_20000(bystander):
         async with httpx.AsyncClient() as http:
             while True:
                 headers = {"Content-Type": "image/png"}
-                answer = await http.post(f"{one.server.url}/process", content=picture, headers=headers, timeout=20)
+                answer = await http.post(f"{one.server.url}/process", content=picture, headers=headers, timeout=60)
                 refused.append((answer.status_code, answer.json()["field"], "20000x20000" in answer.text))
                 await asyncio.sleep(0.02)
 
     async with During(post()):
+        await eventually(lambda: refused, 60)
         await one.is_unaffected()
     assert set(refused) == {(413, "body", True)}

@@ -36,5 +36,5 @@ async def test_a_session_sees_what_the_mounted_example_model_does(serve, tmp_pat
         corners, middle = luma[[0, 0, -1, -1], [0, -1, 0, -1]], luma[50:70, 70:90]
         return float(np.mean(corners)) < float(middle.mean()) - 10 and float(red.mean()) > 130
 
-    await eventually(edges_are_darker_and_greys_are_warm, 40, lambda: str(server.results()))
+    await eventually(edges_are_darker_and_greys_are_warm, 120, lambda: str(server.results()))
     assert server.results()["error"] == 0

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import socket
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.media
 
 async def get(url: str, method: str = "GET") -> httpx.Response:
     async with httpx.AsyncClient() as http:
-        return await http.request(method, url, timeout=10)
+        return await http.request(method, url, timeout=60)
 
 
 def open_sockets() -> int:
@@ -31,6 +32,14 @@ def open_sockets() -> int:
 
 def decode_threads() -> int:
     return sum(thread.name == "mediapod-decode" for thread in threading.enumerate())
+
+
+def limit(server, **seconds: float) -> None:
+    """Other limits for the sessions that there are. A short one from the start on would end sessions that a busy
+    machine has not connected yet.
+    """
+    for session in server.mediapod.registry.sessions:
+        session._state._limits = replace(session._state._limits, **seconds)
 
 
 def ours() -> set[asyncio.Task[object]]:
@@ -55,7 +64,7 @@ async def test_a_full_pod_says_503_with_retry_after_and_stays_ready(serve, event
     assert (await get(f"{server.admin_url}/readyz")).status_code == 200
     assert server.metric("mediapod_offers_total", result="rejected_capacity") == 1
     await first.close()
-    await eventually(lambda: not server.mediapod.registry.sessions, 10)
+    await eventually(lambda: not server.mediapod.registry.sessions, 60)
     assert server.metric("mediapod_sessions_ended_total", reason="PeerClosed") == 1
     await server.client().connect()
 
@@ -97,21 +106,23 @@ async def test_sessions_are_listed_with_their_frames(serve):
 
 
 async def test_an_offer_that_is_never_followed_up_gives_its_place_back(serve, eventually):
-    server = await serve(WEBRTC_TIMEOUT=0.5)
+    server = await serve(WEBRTC_TIMEOUT=300)
     response = await server.client().post()
     assert response.status_code == 200
     assert server.mediapod.registry.pending == 1
-    await eventually(lambda: not server.mediapod.registry.sessions, 10)
+    limit(server, connect_seconds=0.5)
+    await eventually(lambda: not server.mediapod.registry.sessions, 60)
     assert server.metric("mediapod_sessions_ended_total", reason="ConnectTimeout") == 1
 
 
 async def test_a_client_that_vanishes_is_noticed(serve, eventually):
-    server = await serve(SESSION_TIMEOUT=1)
+    server = await serve()
     client = server.client()
     await client.connect()
     await client.wait_for(5)
     client.vanish()
-    await eventually(lambda: not server.mediapod.registry.sessions, 15)
+    limit(server, idle_seconds=1)
+    await eventually(lambda: not server.mediapod.registry.sessions, 60)
     assert server.metric("mediapod_sessions_ended_total", reason="IdleTimeout") == 1
     await server.settle()
 
@@ -120,12 +131,12 @@ async def test_a_session_ends_at_its_maximum(serve, eventually):
     server = await serve(MEDIAPOD_MAX_SESSION_SECONDS=1)
     client = server.client()
     await client.connect()
-    await eventually(lambda: not server.mediapod.registry.sessions, 15)
+    await eventually(lambda: not server.mediapod.registry.sessions, 60)
     assert server.metric("mediapod_sessions_ended_total", reason="MaximumDuration") == 1
 
 
 async def test_churn_leaves_no_task_thread_or_socket_and_a_balanced_account(serve, eventually):
-    server = await serve(SESSION_TIMEOUT=1, WEBRTC_TIMEOUT=3)
+    server = await serve()
     await get(f"{server.url}/webrtc/status")
     tasks, sockets = len(asyncio.all_tasks()), open_sockets()
     for round_number in range(3):
@@ -136,13 +147,14 @@ async def test_churn_leaves_no_task_thread_or_socket_and_a_balanced_account(serv
         clients[round_number % 3].vanish()
         for client in clients:
             await client.close()
-    await server.settle(timeout=20)
+        limit(server, connect_seconds=3, idle_seconds=1)
+    await server.settle()
     assert server.metric("mediapod_frames_received_total") > 0
     gc.collect()
-    await eventually(lambda: decode_threads() == 0, 5, lambda: f"{decode_threads()} decoder threads")
-    await eventually(lambda: open_sockets() <= sockets, 10, lambda: f"{open_sockets()} sockets, {sockets} before")
+    await eventually(lambda: decode_threads() == 0, 60, lambda: f"{decode_threads()} decoder threads")
+    await eventually(lambda: open_sockets() <= sockets, 60, lambda: f"{open_sockets()} sockets, {sockets} before")
     names = lambda: sorted(task.get_name() + repr(task.get_coro()) for task in ours())  # noqa: E731
-    await eventually(lambda: len(ours()) <= tasks + 1, 5, lambda: "\n".join(names()))
+    await eventually(lambda: len(ours()) <= tasks + 1, 60, lambda: "\n".join(names()))
 
 
 async def test_datagrams_from_strangers_do_not_disturb_a_session(serve):
@@ -162,7 +174,7 @@ async def test_datagrams_from_strangers_do_not_disturb_a_session(serve):
     assert server.metric("mediapod_sessions") == 1
 
 
-async def test_an_ended_session_lets_go_of_its_pictures_without_waiting_for_the_garbage_collector(serve):
+async def test_an_ended_session_lets_go_of_its_pictures_without_waiting_for_the_garbage_collector(serve, eventually):
     server = await serve(MEDIAPOD_FORWARD_UNCHANGED=False)
     before = pictures_alive()
     gc.disable()
@@ -172,7 +184,7 @@ async def test_an_ended_session_lets_go_of_its_pictures_without_waiting_for_the_
         await client.wait_for(10)
         await client.close()
         await server.settle()
-        assert pictures_alive() <= before
+        await eventually(lambda: pictures_alive() <= before, 10, lambda: f"{pictures_alive()}, {before} before")
     finally:
         gc.enable()
 

@@ -23,17 +23,19 @@ async def listen(peer: RTCPeerConnection, heard: list[object]) -> None:
 async def test_audio_alone_is_a_session_and_comes_back(serve, eventually):
     server = await serve()
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-    peer.addTrack(AudioStreamTrack())
-    await peer.setLocalDescription(await peer.createOffer())
-    body = {"sdp": peer.localDescription.sdp, "type": "offer"}
-    async with httpx.AsyncClient() as http:
-        answer = (await http.post(f"{server.url}/webrtc/offer", json=body, timeout=10)).raise_for_status().json()
-    await peer.setRemoteDescription(RTCSessionDescription(answer["sdp"], answer["type"]))
-    heard: list[object] = []
-    listening = asyncio.create_task(listen(peer, heard))
-    await eventually(lambda: len(heard) > 20, 15, lambda: f"{len(heard)} audio frames came back")
-    assert server.metric("mediapod_sessions") == 1
-    await peer.close()
+    try:
+        peer.addTrack(AudioStreamTrack())
+        await peer.setLocalDescription(await peer.createOffer())
+        body = {"sdp": peer.localDescription.sdp, "type": "offer"}
+        async with httpx.AsyncClient() as http:
+            answer = (await http.post(f"{server.url}/webrtc/offer", json=body, timeout=60)).raise_for_status().json()
+        await peer.setRemoteDescription(RTCSessionDescription(answer["sdp"], answer["type"]))
+        heard: list[object] = []
+        listening = asyncio.create_task(listen(peer, heard))
+        await eventually(lambda: len(heard) > 20, 60, lambda: f"{len(heard)} audio frames came back")
+        assert server.metric("mediapod_sessions") == 1
+    finally:
+        await peer.close()
     await listening
     await server.settle()
     assert server.metric("mediapod_frames_received_total") == 0

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.media
 
 @pytest.fixture
 async def http():
-    async with httpx.AsyncClient(timeout=30) as client:
+    async with httpx.AsyncClient(timeout=120) as client:
         yield client
 
 

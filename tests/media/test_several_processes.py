@@ -16,7 +16,9 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from mediapod.front import member
 from mediapod.front.front import Front
+from mediapod.placement import board, forwarding
 from mediapod.settings import load_settings
 
 pytestmark = pytest.mark.media
@@ -48,10 +50,10 @@ async def metric(admin_url: str, name: str, *labels: str) -> float:
 
 async def get(url: str) -> httpx.Response:
     async with httpx.AsyncClient() as http:
-        return await http.get(url, timeout=10)
+        return await http.get(url, timeout=60)
 
 
-async def until(condition, timeout: float = 30) -> None:
+async def until(condition, timeout: float = 90) -> None:
     """Wait until the coroutine function `condition` says yes."""
     deadline = time.monotonic() + timeout
     while not await condition():
@@ -85,6 +87,7 @@ class Pod:
 @pytest.fixture
 async def pod(monkeypatch):
     """`await pod(MEDIAPOD_WORKERS="2", ...)` starts a pod on free ports and waits until it is ready."""
+    monkeypatch.setattr(member, "ASK_SECONDS", 10.0)  # what a process has counted is old when it does not answer
     fronts: list[Front] = []
 
     async def start(**environment: str) -> Pod:
@@ -132,7 +135,7 @@ async def _taken(it: Pod, count: int) -> bool:
 
 async def test_session_urls_reach_their_worker_and_a_full_pod_says_so(pod, connect_to):
     it = await pod(MAX_SESSIONS_PER_POD="2", MEDIAPOD_ALLOWED_ORIGINS='["https://example.org"]')
-    async with httpx.AsyncClient(timeout=10, headers={"origin": "https://example.org"}) as http:
+    async with httpx.AsyncClient(timeout=60, headers={"origin": "https://example.org"}) as http:
         clients = [await connect_to(it.url) for _ in range(2)]
         refused = await http.post(f"{it.url}/webrtc/offer", json=await clients[0].offer())
         assert refused.status_code == 503
@@ -156,7 +159,11 @@ async def test_session_urls_reach_their_worker_and_a_full_pod_says_so(pod, conne
         assert await metric(it.admin_url, "app_requests_total", "/process") == 1
 
 
-async def test_pods_of_one_and_of_several_processes_place_offers_on_each_other(pod, serve, connect_to, tmp_path):
+async def test_pods_of_one_and_of_several_processes_place_offers_on_each_other(
+    pod, serve, connect_to, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(board, "ASK_SECONDS", 60.0)
+    monkeypatch.setattr(forwarding, "FORWARD_SECONDS", 60.0)
     peers = tmp_path / "peers"
     it = await pod(MAX_SESSIONS_PER_POD="2", MEDIAPOD_PEERS=str(peers))
     other = await serve(MEDIAPOD_PEERS=str(peers))
@@ -166,19 +173,19 @@ async def test_pods_of_one_and_of_several_processes_place_offers_on_each_other(p
     await placed.wait_for(5)
     assert len(other.mediapod.registry.sessions) == 1
     assert await metric(it.admin_url, "mediapod_offers_total", "placed") == 1
-    async with httpx.AsyncClient(timeout=10) as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         assert (await http.delete(other.url + here[0].location)).status_code == 200
         assert (await http.delete(it.url + placed.location)).status_code == 200
     await until(lambda: _taken(it, 1))
 
 
 async def test_a_worker_that_is_killed_or_hangs_takes_only_its_own_sessions_with_it(pod, connect_to):
-    it = await pod(MEDIAPOD_HEARTBEAT_SECONDS="3", MEDIAPOD_ALLOW_SIMULATION_TOGGLE="true")
+    it = await pod(MEDIAPOD_HEARTBEAT_SECONDS="8", MEDIAPOD_ALLOW_SIMULATION_TOGGLE="true")
     first, second = [await connect_to(it.url) for _ in range(2)]
     await first.wait_for(10)
     await second.wait_for(10)
     async with httpx.AsyncClient() as http:
-        assert (await http.post(f"{it.url}/toggle-gpu-simulation", timeout=10)).json()["gpu_simulation"]
+        assert (await http.post(f"{it.url}/toggle-gpu-simulation", timeout=60)).json()["gpu_simulation"]
     for index, (number, reason) in enumerate([(signal.SIGKILL, "crashed"), (signal.SIGSTOP, "hung")]):
         before, came_back = counters(await samples(it.admin_url)), len(second.returned)
         lost, kept = it.worker(0), it.worker(1)
@@ -201,21 +208,31 @@ async def _replaced(it: Pod, lost) -> bool:
     return it.worker(0) not in (None, lost)
 
 
+ENOUGH_FRAMES = 100
+
+
 async def test_two_workers_share_one_serial_device_and_survive_its_end(pod, connect_to):
     service_seconds = 0.025
     it = await pod(
         MEDIAPOD_DEVICE="Simulated",
         MEDIAPOD_SIMULATED_SERVICE_TIME_MILLISECONDS=str(service_seconds * 1000),
-        MEDIAPOD_FRAME_DEADLINE_MILLISECONDS="150",
     )
     clients = [await connect_to(it.url) for _ in range(4)]  # 80 frames a second for a device that does 40
     assert sorted((await it.spread()).values()) == [2, 2]
     busy, done = ("mediapod_device_busy_seconds_total", ("cuda-simulated",)), ("mediapod_frames_total", ("ok",))
-    before, began = await samples(it.admin_url), time.monotonic()
-    await asyncio.sleep(2)
-    after, seconds = await samples(it.admin_url), time.monotonic() - began
+    began, before = time.monotonic(), await samples(it.admin_url)
+    after = before
+
+    async def enough() -> bool:
+        nonlocal after
+        after = await samples(it.admin_url)
+        return after[done] - before[done] >= ENOUGH_FRAMES
+
+    await until(enough)
+    seconds = time.monotonic() - began
     finished, worked = after[done] - before[done], after[busy] - before[busy]
-    assert 10 <= finished <= worked / service_seconds + 6
+    # The processes are asked one after the other: a frame may be counted as done and not yet as work, and before.
+    assert finished <= 1.2 * worked / service_seconds + 8
     assert worked <= seconds * 1.05 + 0.2, "the workers have a device each"
 
     device = it.front.crew._device.member
@@ -247,7 +264,7 @@ async def launch():
             stdout=asyncio.subprocess.PIPE,
         )
         running.append(process)
-        return process, await asyncio.wait_for(_ready(process), 90)
+        return process, await asyncio.wait_for(_ready(process), 180)
 
     yield start
     for process in running:
@@ -272,7 +289,7 @@ def children(pid: int) -> set[int]:
 def alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter when it ends between opening and reading
         return False
 
 
@@ -291,7 +308,11 @@ async def test_nothing_is_left_of_a_pod_whose_front_is_killed(launch, connect_to
     os.kill(next(iter(parts)), signal.SIGSTOP)  # not even one that cannot react
     front.kill()
     await until(lambda: _all_gone(parts))
-    assert leftovers() <= before
+    await until(lambda: _nothing_left_but(before))
+
+
+async def _nothing_left_but(before: set[str]) -> bool:
+    return leftovers() <= before
 
 
 async def _all_gone(pids: set[int]) -> bool:
@@ -309,7 +330,7 @@ async def test_sigterm_drains_the_pod_and_ends_it_with_its_last_session(launch, 
     came_back = len(client.returned)
     await client.wait_for(came_back + 10)
     await client.close()
-    assert await asyncio.wait_for(front.wait(), 60) == 0  # long before the grace period is over
+    assert await asyncio.wait_for(front.wait(), 120) == 0  # long before the grace period is over
     assert not any(map(alive, parts))
 
 
@@ -325,7 +346,7 @@ async def test_a_pod_that_cannot_run_says_why_and_exits_with_the_code_of_its_wor
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )
-    _, stderr = await asyncio.wait_for(process.communicate(), 60)
+    _, stderr = await asyncio.wait_for(process.communicate(), 120)
     assert process.returncode == 2
     assert b"MEDIAPOD_STAGES" in stderr
     assert b"GaussianBlur" in stderr

@@ -48,11 +48,11 @@ def nominated(connection) -> tuple[str, str]:
 
 async def get(url: str, **headers: str) -> httpx.Response:
     async with httpx.AsyncClient() as http:
-        return await http.get(url, headers=headers, timeout=10)
+        return await http.get(url, headers=headers, timeout=60)
 
 
 async def until_ready(server, eventually) -> None:
-    await eventually(lambda: not server.mediapod.not_ready(), 10, lambda: str(server.mediapod.not_ready()))
+    await eventually(lambda: not server.mediapod.not_ready(), 60, lambda: str(server.mediapod.not_ready()))
     assert (await get(f"{server.admin_url}/readyz")).status_code == 200
 
 
@@ -134,7 +134,7 @@ async def test_wrong_credentials_are_named_and_keep_the_pod_from_being_ready(
     assert named in answer.json()["detail"]
     assert server.metric("mediapod_offers_total", result="failed") == 1
     pod = server.mediapod
-    await eventually(lambda: any(named in reason for reason in pod.not_ready()), 10, lambda: str(pod.not_ready()))
+    await eventually(lambda: any(named in reason for reason in pod.not_ready()), 60, lambda: str(pod.not_ready()))
     assert (await get(f"{server.admin_url}/readyz")).status_code == 503
     await server.settle()
 
@@ -147,9 +147,11 @@ async def test_when_the_server_dies_media_end_and_offers_say_why(serve, eventual
         await client.connect()
         await client.wait_for(10)
         coturn.stop()
-        before = len(client.returned)
-        await eventually(lambda: not server.mediapod.registry.sessions, 30, lambda: "the session goes on")
-        assert len(client.returned) <= before + 4, "frames came back without the server"
+        returned, sent = len(client.returned), len(client.sent)
+        await eventually(lambda: not server.mediapod.registry.sessions, 90, lambda: "the session goes on")
+        # What was on its way is nothing beside what was sent in the seconds since.
+        came_back, went = len(client.returned) - returned, len(client.sent) - sent
+        assert came_back <= max(4, went / 10), f"{came_back} of {went} frames came back without the server"
         assert server.metric("mediapod_sessions_ended_total", reason="PeerLost") == 1
         answer = await server.client().post()
         assert answer.status_code == 503
@@ -183,7 +185,7 @@ async def two_workers(uri: str, secret: str):
     pipe = asyncio.subprocess.PIPE
     running = await asyncio.create_subprocess_exec(sys.executable, "-m", "mediapod", env=environment, stdout=pipe)
     try:
-        yield await asyncio.wait_for(_urls(running), 60)
+        yield await asyncio.wait_for(_urls(running), 180)
     finally:
         running.kill()
         await running.communicate()
@@ -199,7 +201,7 @@ async def _urls(running: asyncio.subprocess.Process) -> tuple[str, str]:
 
 async def reasons(admin_url: str) -> list[str]:
     """Why the pod is not ready, as soon as a worker has asked the TURN server."""
-    for _ in range(100):
+    for _ in range(600):
         found = (await get(f"{admin_url}/readyz")).json()["reasons"]
         if not any("has lent an address yet" in one for one in found):
             return found

@@ -15,6 +15,8 @@ from aiortc import (
 )
 from aiortc.sdp import SessionDescription
 
+from mediapod.rtc.connection import SILENT_SECONDS
+
 pytestmark = pytest.mark.media
 
 SDP = "application/sdp"
@@ -27,7 +29,7 @@ class HttpPeer:
     def __init__(self, url: str) -> None:
         self.url = url
         self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        self.http = httpx.AsyncClient(base_url=url, timeout=10)
+        self.http = httpx.AsyncClient(base_url=url, timeout=60)
         self.received = self.heard = 0
         self._tasks: list[asyncio.Task[None]] = []
         self.connection.on("track", self._consume)
@@ -300,7 +302,7 @@ async def test_an_offer_without_candidates_connects_by_trickled_ones(server, pee
     body = (await fragment(publisher.connection)).replace("a=end-of-candidates", "\r\n".join(candidates))
     assert (await patch(publisher, response, body, response.headers["etag"])).status_code == 204
     await publisher.connection.setRemoteDescription(RTCSessionDescription(response.text, "answer"))
-    await eventually(lambda: server.mediapod.registry.active == 1, 10)
+    await eventually(lambda: server.mediapod.registry.active == 1, 60)
 
 
 async def test_a_patch_without_tag_is_428(opened):
@@ -327,12 +329,12 @@ async def test_a_malformed_fragment_is_400(opened, body):
 
 async def test_an_ice_restart_is_422_and_the_session_goes_on(server, opened, eventually):
     publisher, response = opened
-    await eventually(lambda: server.mediapod.registry.active == 1, 10)
+    await eventually(lambda: server.mediapod.registry.active == 1, 60)
     restart = await fragment(publisher.connection, ufrag="abcd", pwd="a" * 24)
     for tag in ("*", response.headers["etag"]):
         assert (await patch(publisher, response, restart, tag)).status_code == 422
     received = server.mediapod.registry.sessions[0].ledger.received
-    await eventually(lambda: server.mediapod.registry.sessions[0].ledger.received > received + 5, 10)
+    await eventually(lambda: server.mediapod.registry.sessions[0].ledger.received > received + 5, 60)
 
 
 async def test_delete_ends_the_session_with_200_whatever_the_tag(server, opened, eventually):
@@ -341,7 +343,7 @@ async def test_delete_ends_the_session_with_200_whatever_the_tag(server, opened,
     answer = await publisher.http.delete(location, headers={"If-Match": '"other"'})
     assert answer.status_code == 200
     assert (await publisher.http.delete(location)).status_code == 404
-    await eventually(lambda: not server.mediapod.registry.sessions, 10)
+    await eventually(lambda: not server.mediapod.registry.sessions, 60)
     assert server.metric("mediapod_sessions_ended_total", reason="ClientEnded") == 1
 
 
@@ -370,18 +372,18 @@ async def test_viewers_get_the_processed_stream_encoded_once(serve, peer, clip, 
         response = await viewer.connect(link(published, "alternate"))
         assert {media.direction for media in SessionDescription.parse(response.text).media} == {"sendonly"}
     await eventually(
-        lambda: all(viewer.received > 10 for viewer in viewers), 15, lambda: str([v.received for v in viewers])
+        lambda: all(viewer.received > 10 for viewer in viewers), 60, lambda: str([v.received for v in viewers])
     )
     assert server.mediapod.registry.active == 3
-    assert server.unaccounted() <= 3
+    await eventually(lambda: server.unaccounted() <= 3, 60)
 
 
 async def test_viewers_end_with_their_publisher(server, opened, peer, eventually):
     publisher, response = opened
     await peer(server.url).play().connect(link(response, "alternate"))
-    await eventually(lambda: server.mediapod.registry.active == 2, 10)
+    await eventually(lambda: server.mediapod.registry.active == 2, 60)
     await publisher.http.delete(response.headers["location"])
-    await eventually(lambda: not server.mediapod.registry.sessions, 10)
+    await eventually(lambda: not server.mediapod.registry.sessions, 60)
     assert server.metric("mediapod_sessions_ended_total", reason="PublisherEnded") == 1
     await server.settle()
 
@@ -391,9 +393,9 @@ async def test_a_viewer_that_leaves_does_not_touch_the_publisher(server, opened,
     viewer = peer(server.url).play()
     location = (await viewer.connect(link(response, "alternate"))).headers["location"]
     assert (await viewer.http.delete(location)).status_code == 200
-    await eventually(lambda: len(server.mediapod.registry.sessions) == 1, 10)
+    await eventually(lambda: len(server.mediapod.registry.sessions) == 1, 60)
     received = server.mediapod.registry.sessions[0].ledger.received
-    await eventually(lambda: server.mediapod.registry.sessions[0].ledger.received > received + 5, 10)
+    await eventually(lambda: server.mediapod.registry.sessions[0].ledger.received > received + 5, 60)
 
 
 async def test_an_unknown_stream_is_404(server, peer):
@@ -411,7 +413,7 @@ async def test_a_publisher_of_audio_alone_is_heard(server, peer, video, eventual
     published = await peer(server.url).publish_audio().connect()
     viewer = peer(server.url).play(audio=True, video=video)
     await viewer.connect(link(published, "alternate"))
-    await eventually(lambda: viewer.heard > 20, 15, lambda: str(viewer.heard))
+    await eventually(lambda: viewer.heard > 20, 60, lambda: str(viewer.heard))
 
 
 async def test_pictures_that_nothing_changes_are_encoded_for_viewers_and_whoever_only_looks_stays(
@@ -422,9 +424,9 @@ async def test_pictures_that_nothing_changes_are_encoded_for_viewers_and_whoever
     await viewer.connect(link(response, "alternate"))
     await asyncio.sleep(10)  # longer than a peer of whom nothing is heard keeps its place
     seen = viewer.received
-    await eventually(lambda: viewer.received > seen + 5, 10)
+    await eventually(lambda: viewer.received > seen + 5, 60)
+    await eventually(lambda: server.mediapod.registry.sessions[1].report().silentSeconds < SILENT_SECONDS, 60)
     publisher, looking = (session.report() for session in server.mediapod.registry.sessions)
     assert (publisher.forwarded, publisher.width) == (False, 640)
     assert (looking.videoCodec, looking.framesReceived) == ("H264", 0)
     assert looking.framesSent > 5
-    assert looking.silentSeconds < 8

@@ -18,7 +18,8 @@ import sys, time
 from fractions import Fraction
 import av, numpy
 url, certificate, key, frames = sys.argv[1:]
-out = av.open(url, "w", format="whip", options={"cert_file": certificate, "key_file": key})
+options = {"cert_file": certificate, "key_file": key, "handshake_timeout": "60000"}
+out = av.open(url, "w", format="whip", options=options)
 options = {"preset": "ultrafast", "tune": "zerolatency", "profile": "baseline"}
 stream = out.add_stream("libx264", rate=30, options=options)
 stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
@@ -28,7 +29,7 @@ for number in range(int(frames)):
     frame.pts, frame.time_base = number, Fraction(1, 30)
     for packet in stream.encode(frame):
         out.mux(packet)
-    time.sleep(1 / 30)
+    time.sleep(1 / 15)  # no faster than a busy machine decodes: what is not decoded in time is superseded
 out.close()
 """
 
@@ -55,9 +56,9 @@ async def test_ffmpeg_publishes_and_every_frame_is_processed(serve, tmp_path, ev
     # A process of its own: the muxer holds Python's lock while it waits for the answer.
     command = [sys.executable, "-c", PUSH, f"{server.url}/whip", *certificate(tmp_path), "60"]
     process = await asyncio.create_subprocess_exec(*command)
-    assert await asyncio.wait_for(process.wait(), 40) == 0
+    assert await asyncio.wait_for(process.wait(), 120) == 0
     assert server.metric("mediapod_offers_total", result="accepted") == 1
     assert server.metric("mediapod_frames_received_total") >= 50
     assert server.results()["ok"] >= 40
-    await eventually(lambda: not server.mediapod.registry.sessions, 15)
+    await eventually(lambda: not server.mediapod.registry.sessions, 60)
     assert server.metric("mediapod_sessions_ended_total", reason="ClientEnded") == 1, "FFmpeg sends DELETE"

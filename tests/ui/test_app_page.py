@@ -90,7 +90,7 @@ async def test_a_browser_publishes_by_whip_and_another_page_plays_by_whep(pod, b
               const publisher = await open("/whip", c => c.addTransceiver(sent, {direction: "sendonly"}));
               const stream = /<([^>]+)>; rel="alternate"/.exec(publisher.answer.headers.get("Link"))[1];
               const viewer = await open(stream, c => c.addTransceiver("video", {direction: "recvonly"}));
-              for (let tries = 0; tries < 100; tries++) {
+              for (let tries = 0; tries < 600; tries++) {
                 await new Promise(resolve => setTimeout(resolve, 150));
                 const stats = [...(await viewer.connection.getStats()).values()];
                 const video = stats.find(s => s.type === "inbound-rtp");

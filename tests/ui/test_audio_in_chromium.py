@@ -5,8 +5,12 @@ import asyncio
 import pytest
 from aiortc import RTCDtlsTransport
 
+from machine import Others
+
 pytestmark = pytest.mark.ui
 LOSE_EVERY = 8
+TRIES, DISTURBED_TRIES = 12, 40
+QUIET_PROCESSORS = 0.3  # used by others: less does not explain a browser that holds sound back
 FIGURES = ("fecPacketsReceived", "fecPacketsDiscarded", "concealedSamples", "concealmentEvents", "totalSamplesReceived")
 
 CONNECT = """
@@ -58,7 +62,7 @@ class LossyUplink:
         monkeypatch.setattr(RTCDtlsTransport, "_handle_rtp_data", handle_most)
 
 
-async def statistics_when(page, condition, seconds: float = 40) -> dict:
+async def statistics_when(page, condition, seconds: float = 90) -> dict:
     """What the browser tells of what it hears, as soon as the condition holds."""
     deadline = asyncio.get_running_loop().time() + seconds
     while True:
@@ -93,8 +97,15 @@ async def test_lost_packets_are_recovered_or_concealed_and_the_delay_returns(pod
         (session,) = mediapod.registry.sessions
         assert 0 < session.report().audioPacketsLost < 1.5 * uplink.lost
         print(f"{calm:.0f} ms held, {uplink.lost} lost", {name: lossy[name] for name in FIGURES if name in lossy})
-        for _ in range(12):
+        quiet, disturbed = 0, 0
+        while quiet < TRIES and disturbed < DISTURBED_TRIES:
+            others = Others()
             if (held := await held_milliseconds(page)) <= calm + 40:
                 break
+            if (processors := others.processors()) > QUIET_PROCESSORS:
+                disturbed += 1
+                print(f"{held:.0f} ms held while others used {processors:.1f} processors: looking again")
+            else:
+                quiet += 1
         print(f"{held:.0f} ms held after the loss")
         assert held <= calm + 40, f"{held:.0f} ms are held after the loss, {calm:.0f} before it"

@@ -58,7 +58,7 @@ PAGE = """
     return [0, 1, 2].map(k => data.filter((_, p) => p % 4 === k).reduce((a, b) => a + b) / (data.length / 4));
   };
   let seen = null, used = "";
-  for (let tries = 0; tries < 300 && !seen; tries++) {
+  for (let tries = 0; tries < 1000 && !seen; tries++) {
     await new Promise(resolve => setTimeout(resolve, 100));
     const stats = [...(await out.getStats()).values()], received = stats.find(s => s.type === "inbound-rtp");
     if (!received || !(received.framesDecoded >= 25)) continue;

@@ -54,7 +54,7 @@ def test_the_file_in_crds_is_the_generated_one() -> None:
 
 def test_the_module_prints_it() -> None:
     command = [sys.executable, "-m", "mediapipeline_operator.api.schema"]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    printed = subprocess.run(command, check=True, capture_output=True, text=True, timeout=180).stdout
     assert yaml.safe_load(printed) == crd()
 
 

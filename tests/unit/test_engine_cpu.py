@@ -16,7 +16,7 @@ from mediapod.engine.stages import Stage, grey_frame
 from mediapod.frames.i420 import I420Frame
 
 FRAME = grey_frame(8, 8)
-WAIT_SECONDS = 10
+WAIT_SECONDS = 120
 
 
 class ManualClock:

@@ -16,7 +16,7 @@ from mediapod.engine.stages import Stage, build_stages, grey_frame
 from mediapod.engine.torch import TorchEngine
 from mediapod.frames.i420 import I420Frame
 
-WAIT_SECONDS = 10
+WAIT_SECONDS = 120
 SMALL, LARGE = grey_frame(8, 8), grey_frame(16, 8)
 
 
@@ -73,7 +73,8 @@ class Rig:
 
 
 @pytest.fixture
-async def rig() -> AsyncIterator[Rig]:
+async def rig(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
+    monkeypatch.setattr("mediapod.engine.torch._HANG_SECONDS", WAIT_SECONDS)  # counted in real time, unlike the rest
     rig = Rig()
     await rig.engine.start()
     yield rig

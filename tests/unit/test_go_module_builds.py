@@ -115,7 +115,7 @@ def test_any_other_failure_ends_with_the_tools_last_line(tmp_path: Path) -> None
 
 def test_a_tool_runs_in_its_folder_with_its_environment(tmp_path: Path) -> None:
     result = run_tool(
-        ("/bin/sh", "-c", "pwd; echo $WORD"), timeout_seconds=10, folder=tmp_path, environment={"WORD": "yes"}
+        ("/bin/sh", "-c", "pwd; echo $WORD"), timeout_seconds=60, folder=tmp_path, environment={"WORD": "yes"}
     )
     assert (result.returncode, result.output) == (0, f"{tmp_path}\nyes\n")
 

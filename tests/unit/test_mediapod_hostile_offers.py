@@ -162,7 +162,7 @@ async def answered(offer: Offer) -> str | None:
     video = VideoPath(FrameLedger(NoMeter()), engine, policy, pool)
     peer = Peer(video, MediaAddress("127.0.0.1", None, ()), lambda _: None)
     try:
-        return await asyncio.wait_for(peer.answer(offer), 10)
+        return await asyncio.wait_for(peer.answer(offer), 60)
     except InvalidOffer:
         return None
     finally:

@@ -125,7 +125,7 @@ def test_the_process_refuses_a_wrong_setting_with_exit_code_2():
         env={"MAX_SESSIONS_PER_POD": "-1", "PATH": ""},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert done.returncode == 2
@@ -136,7 +136,7 @@ def test_the_process_refuses_an_unknown_effect_with_exit_code_2_and_lists_the_ef
     stages = json.dumps([{"name": "a", "effect": "Sparkle"}])
     environment = {"MEDIAPOD_STAGES": stages, "MEDIAPOD_DEVICE": "CPU", "PATH": ""}
     done = subprocess.run(
-        [sys.executable, "-m", "mediapod"], env=environment, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "mediapod"], env=environment, capture_output=True, text=True, timeout=180, check=False
     )
     assert done.returncode == 2
     assert "stages[0].effect" in done.stderr

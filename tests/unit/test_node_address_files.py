@@ -43,7 +43,7 @@ async def table(tmp_path):
 
 
 async def until(condition):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110  what is waited for is a file
             await asyncio.sleep(0.01)
 

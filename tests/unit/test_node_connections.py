@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import json
+import os
+import signal
 import socket
 
 import pytest
@@ -34,6 +36,20 @@ async def proxy_to(target):
         yield address
 
 
+@contextlib.asynccontextmanager
+async def connected_to(address):
+    reader, writer = await asyncio.open_connection(*address)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+async def within_a_minute(awaitable):
+    """What should come at once, on however busy a machine."""
+    return await asyncio.wait_for(awaitable, 60)
+
+
 async def test_both_directions_and_half_close_are_passed_on():
     async def shout_back(reader, writer):
         everything = await reader.read()  # until the client has closed its side
@@ -41,12 +57,10 @@ async def test_both_directions_and_half_close_are_passed_on():
         await writer.drain()
         writer.close()
 
-    async with tcp_server(shout_back) as target, proxy_to(target) as address:
-        reader, writer = await asyncio.open_connection(*address)
+    async with tcp_server(shout_back) as target, proxy_to(target) as address, connected_to(address) as (reader, writer):
         writer.write(b"hello")
         writer.write_eof()
-        assert await asyncio.wait_for(reader.read(), 5) == b"HELLO"
-        writer.close()
+        assert await within_a_minute(reader.read()) == b"HELLO"
 
 
 async def test_much_data_goes_through_whole():
@@ -57,32 +71,26 @@ async def test_much_data_goes_through_whole():
         await writer.drain()
         writer.close()
 
-    async with tcp_server(send) as target, proxy_to(target) as address:
-        reader, writer = await asyncio.open_connection(*address)
+    async with tcp_server(send) as target, proxy_to(target) as address, connected_to(address) as (reader, _):
         await asyncio.sleep(0.1)  # let the buffers on the way fill up
-        assert len(await asyncio.wait_for(reader.read(), 10)) == size
-        writer.close()
+        assert len(await within_a_minute(reader.read())) == size
 
 
 async def test_a_target_that_refuses_resets_the_client():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        async with proxy_to(unused.getsockname()) as address:
-            reader, writer = await asyncio.open_connection(*address)
+        async with proxy_to(unused.getsockname()) as address, connected_to(address) as (reader, _):
             with pytest.raises(ConnectionResetError):
-                await asyncio.wait_for(reader.read(), 5)
-            writer.close()
+                await within_a_minute(reader.read())
 
 
 async def test_a_reset_is_not_an_end_of_data():
     async def refuse(_reader, writer):
         reset(writer)
 
-    async with tcp_server(refuse) as address:
-        reader, writer = await asyncio.open_connection(*address)
+    async with tcp_server(refuse) as address, connected_to(address) as (reader, _):
         with pytest.raises(ConnectionResetError):
-            await asyncio.wait_for(reader.read(), 5)
-        writer.close()
+            await within_a_minute(reader.read())
 
 
 async def test_a_half_closed_connection_does_not_stay_for_ever(monkeypatch):
@@ -94,13 +102,13 @@ async def test_a_half_closed_connection_does_not_stay_for_ever(monkeypatch):
         await released.wait()
         writer.close()
 
-    async with tcp_server(mute) as target, proxy_to(target) as address:
-        reader, writer = await asyncio.open_connection(*address)
+    async with tcp_server(mute) as target, proxy_to(target) as address, connected_to(address) as (reader, writer):
         writer.write_eof()
-        with pytest.raises(ConnectionResetError):
-            await asyncio.wait_for(reader.read(), 5)
-        released.set()
-        writer.close()
+        try:
+            with pytest.raises(ConnectionResetError):
+                await within_a_minute(reader.read())
+        finally:
+            released.set()
 
 
 class FakeApi:
@@ -117,7 +125,7 @@ class FakeApi:
 
     async def _watch(self, request):
         if not self.watches:
-            await asyncio.sleep(30)
+            await asyncio.Event().wait()
         stream = web.StreamResponse()
         await stream.prepare(request)
         for event in self.watches.pop(0):
@@ -156,7 +164,7 @@ async def changes(api, count, **options):
         reflector = Reflector(client, "/things", lambda *change: queue.put_nowait(change), **options)
         task = asyncio.create_task(reflector.run())
         try:
-            found = [await asyncio.wait_for(queue.get(), 5) for _ in range(count)]
+            found = [await within_a_minute(queue.get()) for _ in range(count)]
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -219,14 +227,17 @@ async def test_a_server_that_is_away_is_an_api_error():
 async def test_child_processes_give_output_and_exit_code():
     output = bytearray()
     child = ChildProcess(["/bin/sh", "-c", "echo out; echo err >&2; exit 3"], output.extend)
-    assert await asyncio.wait_for(child.wait(), 5) == 3
+    assert await within_a_minute(child.wait()) == 3
     assert output == b"out\nerr\n"
     assert not child.running
 
 
 async def test_a_child_that_leaves_its_output_open_does_not_hold_us():
-    child = ChildProcess(["/bin/sh", "-c", "sleep 5 & exit 0"], lambda _: None)
-    assert await asyncio.wait_for(child.wait(), 4) == 0
+    child = ChildProcess(["/bin/sh", "-c", "sleep 300 & exit 0"], lambda _: None)
+    try:
+        assert await within_a_minute(child.wait()) == 0
+    finally:
+        os.killpg(child.pid, signal.SIGKILL)  # the sleeper is still there
 
 
 async def test_a_program_that_does_not_exist_is_an_error():

@@ -101,7 +101,7 @@ def probes(container, **checks):
 async def run_until(runner, condition):
     task = asyncio.create_task(runner.run())
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not condition():  # noqa: ASYNC110  any condition, not an event of ours
                 await asyncio.sleep(0.005)
     finally:

@@ -77,15 +77,17 @@ async def _running(server: Server) -> AsyncIterator[tuple[Informer[Item], Store[
         transport, DEPLOYMENT, None, store, _read, touched.append, lambda: None, Clock(), resync_seconds=900.0
     )
     task = asyncio.create_task(informer.run())
-    yield informer, store, touched
-    assert not task.done(), "an informer never ends by itself"
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    try:
+        yield informer, store, touched
+        assert not task.done(), "an informer never ends by itself"
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 async def _until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110  the condition has no event
             await asyncio.sleep(0.005)
 

@@ -6,7 +6,6 @@ import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry
 
-from devcluster.controlplane.addresses import free_port
 from mediapipeline_operator.runtime.health import HealthServer
 from mediapipeline_operator.runtime.leading import Progress
 from mediapipeline_operator.runtime.liveness import LoopLag, not_moving
@@ -42,11 +41,12 @@ async def test_the_lag_of_the_loop_is_measured(monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_the_answer_holds_the_progress() -> None:
-    port = free_port()
     facts = {"leader": True, "progress": {"queue_depth": 1}}
     server = HealthServer(lambda: ["stuck"], list, lambda: facts, CollectorRegistry())
-    await server.start("127.0.0.1", port)
+    await server.start("127.0.0.1", 0)
     try:
+        assert server._runner is not None
+        port = server._runner.addresses[0][1]
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
             async with http.get("/healthz") as answer:
                 assert answer.status == 503

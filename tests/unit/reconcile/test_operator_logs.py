@@ -24,7 +24,7 @@ except ZeroDivisionError:
 
 def lines(log_format: str, level: str) -> list[str]:
     command = [sys.executable, "-X", "utf8", "-c", PROGRAM, log_format, level]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.splitlines()
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=180).stdout.splitlines()
 
 
 def test_json_is_one_object_a_line() -> None:

@@ -199,7 +199,7 @@ async def test_without_the_kind_no_watch_asks_and_nobody_waits_for_it_to_be_read
 
     relisting = Relisting(Without(), (), Pipelines(), lambda kind, body: None, 900.0)  # type: ignore[arg-type]
     running = asyncio.create_task(relisting.run())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not relisting.synced:  # noqa: ASYNC110  it has no event
             await asyncio.sleep(0.005)
     await asyncio.sleep(0.02)

@@ -75,7 +75,7 @@ class Instance:
         nothing: Any = None
         transport: Any = self.server
         outside = Outside(
-            settings=Settings(),
+            settings=Settings(tick_seconds=60.0),  # one measurement a term, however long a test takes
             transport=transport,
             cache=cache,
             following=self.following,
@@ -112,7 +112,7 @@ async def _stood_by(instance: Instance, *items: dict[str, Any]) -> None:
 
 
 async def _until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110  the condition has no event
             await asyncio.sleep(0.005)
 

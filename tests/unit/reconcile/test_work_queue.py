@@ -43,7 +43,7 @@ async def start(metrics: Metrics) -> AsyncIterator[Start]:
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110  the condition has no event
             await asyncio.sleep(0.005)
 
@@ -177,7 +177,7 @@ async def _turns_of_others(start: Start, passes: int, pass_seconds: float) -> in
     queue = start(work)
     for number in range(passes):
         queue.add(Key("a", f"{number}"))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while done < passes:
             turns += 1
             await asyncio.sleep(0)

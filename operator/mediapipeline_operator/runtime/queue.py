@@ -18,7 +18,9 @@ from mediapipeline_operator.shell.clock import Clock
 _PASS_SECONDS = 60.0  # no pass takes longer: each of its requests has a time-out
 _IDLE_SECONDS = 3600.0
 _TURN_SECONDS = 0.002  # of passes in a row of each worker, until everything else on the event loop has its turn
-_ROUTINE_YIELDS_SECONDS = 10.0  # to what becomes due that much later; bounded, so that routine has its turn too
+# Routine yields to what becomes due up to so much later, each pipeline to another part of that: so it has its turn too,
+# and not all of it at the same time.
+_ROUTINE_YIELDS_SECONDS = 10.0
 
 log = structlog.get_logger(__name__)
 
@@ -136,7 +138,7 @@ class WorkQueue:
                 heapq.heappop(self._heap)
                 del self._due[key]
                 self._queued[key] = due
-                self._enqueue(key, due + _ROUTINE_YIELDS_SECONDS if key in self._routine else due)
+                self._enqueue(key, due + _ROUTINE_YIELDS_SECONDS * key.phase if key in self._routine else due)
             else:
                 return due - now
             self._metrics.queue_depth.set(len(self._queued))

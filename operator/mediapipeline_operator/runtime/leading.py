@@ -28,6 +28,8 @@ from mediapipeline_operator.shell.cluster.writer import Writer
 from mediapipeline_operator.shell.events import EventPoster
 from mediapipeline_operator.shell.pods import PodAdmin
 
+_TICK_YIELDS_SECONDS = 10.0
+
 log = structlog.get_logger(__name__)
 
 
@@ -69,7 +71,7 @@ class Term:
         self._rollouts = RolloutTurns(settings.max_concurrent_rollouts, metrics)
         self._reconciler = Reconciler(self._tools())
         self._queue = WorkQueue(self._reconciler.reconcile, settings.workers, clock, metrics)
-        self._scaler = Scaler(outside.reader, self._pipelines, self._routine, settings.tick_seconds, clock, metrics)
+        self._scaler = Scaler(outside.reader, self._pipelines, self._ticked, settings.tick_seconds, clock, metrics)
 
     async def run(self) -> None:
         """Until cancelled. Prometheus is asked at once, about all that are known from standing by. Passes, which write,
@@ -97,14 +99,15 @@ class Term:
             self._scaler.notice(key)
         self._queue.add(key)
 
-    def _routine(self, key: Key) -> None:
-        self._queue.add(key, routine=True)
+    def _ticked(self, key: Key) -> None:
+        """A tick has its turn too while changes wait, and not all of it at the same time."""
+        self._queue.add(key, yields_seconds=_TICK_YIELDS_SECONDS * key.phase)
 
-    def _put_off(self, key: Key) -> bool:
-        """The key comes again after those with a change, when many of these wait."""
+    def _put_off(self, key: Key, seconds: float) -> bool:
+        """While many changes wait, the key comes again after those of the next seconds."""
         if not self._queue.crowded:
             return False
-        self._queue.add(key, routine=True)
+        self._queue.add(key, yields_seconds=seconds)
         return True
 
     def touched(self, names: Iterable[tuple[str, str]]) -> None:

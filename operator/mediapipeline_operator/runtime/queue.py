@@ -1,5 +1,5 @@
 """The work queue: each key at most once in it and in one worker at a time, delays, a back-off of its own for each key,
-and changes before routine.
+and whoever yields lets others pass.
 """
 
 from __future__ import annotations
@@ -18,9 +18,6 @@ from mediapipeline_operator.shell.clock import Clock
 _PASS_SECONDS = 60.0  # no pass takes longer: each of its requests has a time-out
 _IDLE_SECONDS = 3600.0
 _TURN_SECONDS = 0.002  # of passes in a row of each worker, until everything else on the event loop has its turn
-# Routine yields to what becomes due up to so much later, each pipeline to another part of that: so it has its turn too,
-# and not all of it at the same time.
-_ROUTINE_YIELDS_SECONDS = 10.0
 
 log = structlog.get_logger(__name__)
 
@@ -48,11 +45,11 @@ class WorkQueue:
         self._succeeded = metrics.reconciles.labels("ok")
         self._due: dict[Key, float] = {}  # when each waiting key is due; the heap may hold older entries
         self._heap: list[tuple[float, Key]] = []
-        # Bounded by the number of keys: each is in it once, or twice when its turn was advanced.
+        # Bounded by the number of keys: each is in it once, and once more each time its turn was advanced.
         self._ready: asyncio.PriorityQueue[tuple[float, Key]] = asyncio.PriorityQueue()
         self._queued: dict[Key, float] = {}
         self._turns: dict[Key, float] = {}  # of the queued keys; the lowest is next
-        self._routine: set[Key] = set()  # waiting keys that no change has made due
+        self._yields: dict[Key, float] = {}  # seconds, of the waiting keys that no change has made due
         self._urgent: set[Key] = set()  # queued keys that a change has
         self._running: dict[Key, float] = {}
         self._again: dict[Key, float] = {}
@@ -61,36 +58,41 @@ class WorkQueue:
         self._changed = asyncio.Event()
         self._turn_ends = 0.0  # monotonic
 
-    def add(self, key: Key, delay_seconds: float = 0.0, *, routine: bool = False) -> None:
+    def add(self, key: Key, delay_seconds: float = 0.0, *, yields_seconds: float = 0.0) -> None:
         """Makes the key due; an earlier time wins over a later one, but for what the API server has asked for.
 
-        `routine`: nothing has changed. Such passes come by the thousand, and let those with a change pass by.
+        `yields_seconds`: nothing has changed, and what becomes due up to so much later goes first. Such passes come by
+        the thousand.
         """
         due = max(self._clock.monotonic() + delay_seconds, self._not_before.get(key, 0.0))
         if key in self._queued:
-            self._advance(key, routine=routine)
+            self._advance(key, yields_seconds)
             return
         book = self._again if key in self._running else self._due
-        if key not in book or not routine:
-            self._classify(key, routine=routine)
+        known = self._yields.get(key, 0.0) if key in book else yields_seconds
+        self._let_pass(key, min(known, yields_seconds))
         if due < book.get(key, float("inf")):
             book[key] = due
             if book is self._due:
                 heapq.heappush(self._heap, (due, key))
                 self._changed.set()
 
-    def _classify(self, key: Key, *, routine: bool) -> None:
-        (self._routine.add if routine else self._routine.discard)(key)
+    def _let_pass(self, key: Key, seconds: float) -> None:
+        if seconds > 0:
+            self._yields[key] = seconds
+        else:
+            self._yields.pop(key, None)
 
-    def _advance(self, key: Key, *, routine: bool) -> None:
-        """A change makes a queued routine pass more urgent; its older entry is then void."""
-        if not routine and key in self._routine:
-            self._routine.discard(key)
-            self._enqueue(key, self._clock.monotonic())
+    def _advance(self, key: Key, yields_seconds: float) -> None:
+        """A queued key may have its turn sooner; its older entry is then void."""
+        turn = self._clock.monotonic() + yields_seconds
+        if yields_seconds < self._yields.get(key, 0.0):
+            self._let_pass(key, yields_seconds)
+            self._enqueue(key, min(turn, self._turns[key]))
 
     def _enqueue(self, key: Key, turn: float) -> None:
         self._turns[key] = turn
-        if key not in self._routine:
+        if key not in self._yields:
             self._urgent.add(key)
         self._ready.put_nowait((turn, key))
 
@@ -138,7 +140,7 @@ class WorkQueue:
                 heapq.heappop(self._heap)
                 del self._due[key]
                 self._queued[key] = due
-                self._enqueue(key, due + _ROUTINE_YIELDS_SECONDS * key.phase if key in self._routine else due)
+                self._enqueue(key, due + self._yields.get(key, 0.0))
             else:
                 return due - now
             self._metrics.queue_depth.set(len(self._queued))
@@ -169,7 +171,7 @@ class WorkQueue:
     def _taken(self, key: Key) -> float:
         """Out of the books of those who wait. Returns since when it was due."""
         del self._turns[key]
-        self._routine.discard(key)
+        self._yields.pop(key, None)
         self._urgent.discard(key)
         due = self._queued.pop(key)
         self._metrics.queue_depth.set(len(self._queued))
@@ -180,7 +182,7 @@ class WorkQueue:
         self._metrics.reconcile_seconds.observe(self._clock.monotonic() - started)
         again = self._again.pop(key, None)
         if again is not None:
-            self.add(key, again - self._clock.monotonic(), routine=key in self._routine)
+            self.add(key, again - self._clock.monotonic(), yields_seconds=self._yields.get(key, 0.0))
 
     async def _pass(self, key: Key) -> None:
         try:

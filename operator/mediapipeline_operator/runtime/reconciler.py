@@ -57,7 +57,7 @@ class Tools:
     measurements_every_seconds: float
     signals: Callable[[Key], Signals | None]
     decided: Callable[[Key], None]
-    put_off: Callable[[Key], bool]  # False: now is as good; else the key comes again after those with a change
+    put_off: Callable[[Key, float], bool]  # False: now is as good; else after the changes of so many seconds
 
 
 @dataclass
@@ -189,7 +189,8 @@ class Reconciler:
     def _put_off(self, key: Key, remembered: _Remembered, now: float) -> bool:
         """While the changes of many wait, their children come before this one's status, for a limited time."""
         since = remembered.owed_since if remembered.owed_since is not None else now
-        if now - since >= _STATUS_WAITS_SECONDS or not self._tools.put_off(key):
+        left = since + _STATUS_WAITS_SECONDS - now
+        if left <= 0 or not self._tools.put_off(key, left):
             return False
         remembered.owed_since = since
         return True

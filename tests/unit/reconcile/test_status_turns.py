@@ -97,7 +97,7 @@ class Term:
     def __init__(self, clock: Clock) -> None:
         self.crowded = True
         self.written = 0
-        self.again: list[Key] = []
+        self.again: list[tuple[Key, float]] = []
         pipelines = SimpleNamespace(put=lambda live: None)
         tools: Any = SimpleNamespace(
             clock=clock, measurements_every_seconds=EVERY, writer=self, metrics=Metrics(), pipelines=pipelines,
@@ -116,16 +116,18 @@ class Term:
         await self.reconciler._write_status(pipeline, report, self.reconciler._remember(pipeline))
         return self.written - before
 
-    def _put_off(self, key: Key) -> bool:
+    def _put_off(self, key: Key, seconds: float) -> bool:
         if self.crowded:
-            self.again.append(key)
+            self.again.append((key, seconds))
         return self.crowded
 
 
 async def test_a_status_that_may_wait_comes_after_the_changes_of_others(clock: Stopwatch) -> None:
     term = Term(clock)
     assert await term.passes(may_wait=True) == 0
-    assert term.again == [Key("n", "p")]
+    clock.seconds += 10
+    assert await term.passes(may_wait=True) == 0
+    assert term.again == [(Key("n", "p"), 30), (Key("n", "p"), 20)]
     assert await term.passes(may_wait=False) == 1
     term.crowded = False
     assert await term.passes(may_wait=True) == 1

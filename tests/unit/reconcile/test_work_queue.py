@@ -14,6 +14,7 @@ from mediapipeline_operator.runtime.queue import PassIncompleteError, WorkQueue
 from mediapipeline_operator.shell.clock import Clock
 
 ONE, OTHER = Key("a", "one"), Key("a", "other")
+ROUTINE = 10.0
 Work = Callable[[Key], Awaitable[float | None]]
 
 
@@ -91,7 +92,7 @@ async def test_it_is_crowded_while_more_changes_wait_than_it_takes_at_a_time(sta
     queue.add(ONE)
     await _until(lambda: begun == 1)
     for number in range(3):
-        queue.add(Key("routine", f"{number}"), routine=True)
+        queue.add(Key("routine", f"{number}"), yields_seconds=ROUTINE)
     queue.add(OTHER)
     await _until(lambda: queue.depth == 4)
     assert not queue.crowded
@@ -268,12 +269,10 @@ async def _order(start: Start, fill: Callable[[WorkQueue], None], passes: int) -
 async def test_a_change_passes_by_thousands_of_routine_passes(start: Start) -> None:
     def fill(queue: WorkQueue) -> None:
         for number in range(5):
-            queue.add(Key("a", f"routine-{number}"), routine=True)
+            queue.add(Key("a", f"routine-{number}"), yields_seconds=ROUTINE)
         queue.add(Key("a", "changed"))
 
-    changed, *routine = await _order(start, fill, 7)
-    assert changed == "changed"
-    assert sorted(routine) == [f"routine-{number}" for number in range(5)]
+    assert await _order(start, fill, 7) == ["changed", *(f"routine-{number}" for number in range(5))]
 
 
 async def test_changes_that_wait_and_the_routine_share(metrics: Metrics) -> None:
@@ -291,7 +290,7 @@ async def test_changes_that_wait_and_the_routine_share(metrics: Metrics) -> None
         queue.add(Key("a", "stuck"))
         await _until(lambda: "stuck" in {key.name for key in queue._running})
         for name in names:
-            queue.add(Key("a", name), routine=True)
+            queue.add(Key("a", name), yields_seconds=10 * Key("a", name).phase)
         await _until(lambda: queue.depth == len(names))
         clock.seconds += 5
         queue.add(Key("a", "changed"))
@@ -309,28 +308,35 @@ async def test_changes_that_wait_and_the_routine_share(metrics: Metrics) -> None
 async def test_a_change_advances_the_routine_pass_that_waits_and_adds_none(start: Start) -> None:
     def fill(queue: WorkQueue) -> None:
         for name in ("first", "second", "third"):
-            queue.add(Key("a", name), routine=True)
+            queue.add(Key("a", name), yields_seconds=ROUTINE)
         asyncio.get_running_loop().call_later(0.005, queue.add, Key("a", "third"))
 
-    third, *others = await _order(start, fill, 4)
-    assert third == "third"
-    assert sorted(others) == ["first", "second"]
+    assert await _order(start, fill, 4) == ["third", "first", "second"]
+
+
+async def test_whoever_yields_least_of_those_who_ask_for_a_pass_decides_on_its_turn(start: Start) -> None:
+    def fill(queue: WorkQueue) -> None:
+        for yields in (30, 20, 40):
+            queue.add(Key("a", "advanced"), yields_seconds=yields)
+        queue.add(Key("a", "between"), yields_seconds=25)
+        queue.add(Key("a", "first"), yields_seconds=15)
+        asyncio.get_running_loop().call_later(0.005, lambda: queue.add(Key("a", "advanced"), yields_seconds=10))
+
+    assert await _order(start, fill, 4) == ["advanced", "first", "between"]
 
 
 async def test_routine_does_not_set_a_change_back(start: Start) -> None:
     def fill(queue: WorkQueue) -> None:
-        queue.add(Key("a", "routine"), routine=True)
+        queue.add(Key("a", "routine"), yields_seconds=ROUTINE)
         queue.add(Key("a", "changed"))
-        queue.add(Key("a", "changed"), routine=True)
+        queue.add(Key("a", "changed"), yields_seconds=ROUTINE)
 
     assert await _order(start, fill, 3) == ["changed", "routine"]
 
 
-async def test_routine_is_not_put_off_for_ever(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mediapipeline_operator.runtime.queue._ROUTINE_YIELDS_SECONDS", 0.005)
-
+async def test_routine_is_not_put_off_for_ever(start: Start) -> None:
     def fill(queue: WorkQueue) -> None:
-        queue.add(Key("a", "routine"), routine=True)
+        queue.add(Key("a", "routine"), yields_seconds=0.005)
         asyncio.get_running_loop().call_later(0.015, queue.add, Key("a", "changed"))
 
     assert await _order(start, fill, 3) == ["routine", "changed"]
@@ -338,9 +344,9 @@ async def test_routine_is_not_put_off_for_ever(start: Start, monkeypatch: pytest
 
 async def test_the_tick_brings_a_pass_forward_that_waits_for_it_and_it_stays_routine(start: Start) -> None:
     def fill(queue: WorkQueue) -> None:
-        queue.add(Key("a", "listed"), delay_seconds=60, routine=True)
+        queue.add(Key("a", "listed"), delay_seconds=60, yields_seconds=ROUTINE)
         assert queue.depth == 0
-        queue.add(Key("a", "listed"), routine=True)
+        queue.add(Key("a", "listed"), yields_seconds=ROUTINE)
         queue.add(Key("a", "changed"))
 
     assert await _order(start, fill, 3) == ["changed", "listed"]

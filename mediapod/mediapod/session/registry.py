@@ -20,6 +20,7 @@ from mediapod.session.state import EndReason, Limits, State
 log = structlog.get_logger(__name__)
 
 TIMER_SECONDS = 0.25
+STALLED_SECONDS = 1.0
 CLOSE_SECONDS = 10.0
 RECOUNT_SECONDS = 0.5
 
@@ -113,14 +114,24 @@ class SessionRegistry:
             log.info("draining changed", draining=draining, sessions=len(self._sessions))
 
     async def watch_timers(self) -> None:
-        """End sessions whose timers run out, until cancelled; sleeps without waking while there is no session."""
+        """End sessions whose timers run out, until cancelled; sleeps without waking while there is no session.
+
+        After a time in which this pod itself did not run (a suspended machine, a throttled container) it looks once
+        more before it ends any: what peers have sent meanwhile is not read yet.
+        """
+        excused = False
         while True:
             if not self._sessions:
                 await self._wait_for_session()
+            before = time.monotonic()
+            await asyncio.sleep(TIMER_SECONDS)
             now = time.monotonic()
+            if now - before > STALLED_SECONDS and not excused:
+                excused = True
+                continue
+            excused = False
             for session in self.sessions:
                 session.check_timers(now)
-            await asyncio.sleep(TIMER_SECONDS)
 
     async def wait_empty(self, timeout_seconds: float) -> bool:
         """Wait until no session is left; returns whether that came true in time."""

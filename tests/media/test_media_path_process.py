@@ -12,8 +12,6 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from mediapod.rtc.connection import SILENT_SECONDS
-
 pytestmark = pytest.mark.media
 
 
@@ -108,21 +106,6 @@ async def test_the_grace_period_ends_a_session_that_stays(launch, connect_to):
     await client.wait_for(5)
     process.terminate()
     assert await asyncio.wait_for(process.running.wait(), 90) == 0
-
-
-async def test_a_pod_that_was_stopped_for_longer_than_a_silent_peer_is_waited_for_keeps_its_sessions(
-    launch, connect_to
-):
-    process = await launch()
-    client = await connect_to(process.url)
-    await client.wait_for(10)
-    process.running.send_signal(signal.SIGSTOP)
-    await asyncio.sleep(SILENT_SECONDS + 2)
-    process.running.send_signal(signal.SIGCONT)
-    await client.wait_for(len(client.returned) + 20)
-    async with httpx.AsyncClient() as http:
-        listed = (await http.get(f"{process.admin_url}/sessions")).json()
-    assert len(listed["sessions"]) == 1
 
 
 async def test_a_taken_port_is_named_with_its_setting():

@@ -178,13 +178,14 @@ class Reconciler:
     async def _write_status(self, pipeline: MediaPipeline, report: Report, remembered: _Remembered) -> None:
         now = self._tools.clock.monotonic()
         since_look, every = now - remembered.status_looked_at, self._tools.measurements_every_seconds
-        if report.is_due(remembered.significant(pipeline), since_look, every):
-            if report.may_wait and self._put_off(pipeline.key, remembered, now):
-                return
+        due = report.is_due(remembered.significant(pipeline), since_look, every)
+        if due and report.may_wait and self._put_off(pipeline.key, remembered, now):
+            return
+        if due:
             await self._put_status(pipeline, report.body)
-            remembered.status_looked_at, remembered.owed_since = now, None
-        elif since_look >= every:  # nothing has changed: not again in each pass
+        if due or since_look >= every:  # when nothing has changed: not again in each pass
             remembered.status_looked_at = now
+        remembered.owed_since = None
 
     def _put_off(self, key: Key, remembered: _Remembered, now: float) -> bool:
         """While the changes of many wait, their children come before this one's status, for a limited time."""

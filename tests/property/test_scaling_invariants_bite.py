@@ -90,7 +90,7 @@ BROKEN = {
         single(invariants.never_lowered_for_a_pod_that_has_sessions_or_did_not_say_that_it_has_none),
     ),
     "no prediction": (
-        lambda patch: patch.setattr(removal, "_prediction_blockers", lambda reading: ()),
+        lambda patch: patch.setattr(removal, "_prediction_blockers", lambda *_: ()),
         single(invariants.never_down_when_the_prediction_says_breach),
     ),
     "signals have no veto": (

@@ -62,12 +62,15 @@ def late_writes(world: Any, since: Moment, seconds: float) -> list[str]:
     """
     time.sleep(seconds)
     left = {name: _minutes_over(world, name, since.at) for name in _names(world)}
+    warned: set[str] = set()
     kept = []
     for one in world.writes()[since.writes :]:
         is_status = (one.resource, one.subresource) == ("mediapipelines", "status")
         if is_status and left.get(one.name):
             left[one.name] -= 1
-        elif not _is_warning(one):
+        elif _is_warning(one) and one.body["involvedObject"]["name"] not in warned:
+            warned.add(one.body["involvedObject"]["name"])
+        else:
             kept.append(f"{one.verb} {one.resource}/{one.subresource} {one.name}")
     return kept
 

@@ -20,7 +20,7 @@ from mediapod.session.state import EndReason, Limits, State
 log = structlog.get_logger(__name__)
 
 TIMER_SECONDS = 0.25
-STALLED_SECONDS = 1.0
+STALLED_SECONDS = 1.0  # a nap that took so long was more than a busy event loop
 CLOSE_SECONDS = 10.0
 RECOUNT_SECONDS = 0.5
 

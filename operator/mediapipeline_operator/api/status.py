@@ -31,7 +31,7 @@ class Unit(StrEnum):
 
 class Whole(ApiModel):
     """Written as a whole, by one writer. The API server keeps no record of who owns each field in it, which would be
-    half of what it stores of a pipeline, and a sixth of its work on each write.
+    a quarter of what it stores of a pipeline, and a sixth of its work on each write.
     """
 
     model_config = ConfigDict(json_schema_extra={"x-kubernetes-map-type": "atomic"})

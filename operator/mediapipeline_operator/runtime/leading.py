@@ -28,7 +28,7 @@ from mediapipeline_operator.shell.cluster.writer import Writer
 from mediapipeline_operator.shell.events import EventPoster
 from mediapipeline_operator.shell.pods import PodAdmin
 
-_TICK_YIELDS_SECONDS = 10.0
+_TICK_YIELDS_SECONDS = 10.0  # at most, to changes
 
 log = structlog.get_logger(__name__)
 

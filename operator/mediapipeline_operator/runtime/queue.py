@@ -50,7 +50,7 @@ class WorkQueue:
         self._queued: dict[Key, float] = {}
         self._turns: dict[Key, float] = {}  # of the queued keys; the lowest is next
         self._yields: dict[Key, float] = {}  # seconds, of the waiting keys that no change has made due
-        self._urgent: set[Key] = set()  # queued keys that a change has
+        self._urgent: set[Key] = set()  # queued keys that something has changed for
         self._running: dict[Key, float] = {}
         self._again: dict[Key, float] = {}
         self._backoffs: dict[Key, Backoff] = {}
@@ -85,10 +85,9 @@ class WorkQueue:
 
     def _advance(self, key: Key, yields_seconds: float) -> None:
         """A queued key may have its turn sooner; its older entry is then void."""
-        turn = self._clock.monotonic() + yields_seconds
         if yields_seconds < self._yields.get(key, 0.0):
             self._let_pass(key, yields_seconds)
-            self._enqueue(key, min(turn, self._turns[key]))
+            self._enqueue(key, min(self._turns[key], self._clock.monotonic() + yields_seconds))
 
     def _enqueue(self, key: Key, turn: float) -> None:
         self._turns[key] = turn

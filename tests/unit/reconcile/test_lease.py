@@ -9,6 +9,7 @@ import pytest
 from mediapipeline_operator.shell.clock import Clock
 from mediapipeline_operator.shell.cluster.errors import ConflictError, NotFoundError, UnreachableError
 from mediapipeline_operator.shell.lease import Lease, LeaseSettings
+from unit.stopwatch import Stopwatch
 
 
 class Api:
@@ -46,17 +47,9 @@ class Api:
         return self.stored
 
 
-class FakeClock(Clock):
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
+def clock() -> Stopwatch:
+    return Stopwatch()
 
 
 @pytest.fixture
@@ -78,14 +71,14 @@ async def _leads_soon(lease: Lease) -> bool:
     return True
 
 
-async def test_the_first_leads_and_the_second_waits(api: Api, clock: FakeClock) -> None:
+async def test_the_first_leads_and_the_second_waits(api: Api, clock: Stopwatch) -> None:
     first, second = _lease(api, clock, "first"), _lease(api, clock, "second")
     assert await _leads_soon(first)
     assert not await _leads_soon(second)
     assert (first.held, second.held) == (True, False)
 
 
-async def test_a_silent_leader_stops_writing_before_anybody_takes_over(api: Api, clock: FakeClock) -> None:
+async def test_a_silent_leader_stops_writing_before_anybody_takes_over(api: Api, clock: Stopwatch) -> None:
     first, second = _lease(api, clock, "first"), _lease(api, clock, "second")
     await first.acquire()
     await _leads_soon(second)  # has seen the record
@@ -97,7 +90,7 @@ async def test_a_silent_leader_stops_writing_before_anybody_takes_over(api: Api,
     assert not first.held
 
 
-async def test_a_record_that_moves_is_not_taken_over_whatever_its_clock_says(api: Api, clock: FakeClock) -> None:
+async def test_a_record_that_moves_is_not_taken_over_whatever_its_clock_says(api: Api, clock: Stopwatch) -> None:
     first, second = _lease(api, clock, "first"), _lease(api, clock, "second")
     await first.acquire()
     await _leads_soon(second)
@@ -108,7 +101,7 @@ async def test_a_record_that_moves_is_not_taken_over_whatever_its_clock_says(api
         assert not await _leads_soon(second)
 
 
-async def test_a_released_lease_is_free_at_once(api: Api, clock: FakeClock) -> None:
+async def test_a_released_lease_is_free_at_once(api: Api, clock: Stopwatch) -> None:
     first, second = _lease(api, clock, "first"), _lease(api, clock, "second")
     await first.acquire()
     await first.release()
@@ -116,7 +109,7 @@ async def test_a_released_lease_is_free_at_once(api: Api, clock: FakeClock) -> N
     assert await _leads_soon(second)
 
 
-async def test_a_lease_whose_last_renewal_was_cut_short_is_released_all_the_same(api: Api, clock: FakeClock) -> None:
+async def test_a_lease_whose_last_renewal_was_cut_short_is_released_all_the_same(api: Api, clock: Stopwatch) -> None:
     first, second = _lease(api, clock, "first"), _lease(api, clock, "second")
     await first.acquire()
     api.answer("first", "PUT", api.stored)  # carried out, and nobody waited for the answer
@@ -124,7 +117,7 @@ async def test_a_lease_whose_last_renewal_was_cut_short_is_released_all_the_same
     assert await _leads_soon(second)
 
 
-async def test_nobody_releases_what_another_has_taken(api: Api, clock: FakeClock) -> None:
+async def test_nobody_releases_what_another_has_taken(api: Api, clock: Stopwatch) -> None:
     first, second = _lease(api, clock, "first"), _lease(api, clock, "second")
     await first.acquire()
     await _leads_soon(second)
@@ -134,7 +127,7 @@ async def test_nobody_releases_what_another_has_taken(api: Api, clock: FakeClock
     assert api.stored["spec"]["holderIdentity"] == "second"
 
 
-async def test_a_leader_survives_trouble_shorter_than_the_lease(api: Api, clock: FakeClock) -> None:
+async def test_a_leader_survives_trouble_shorter_than_the_lease(api: Api, clock: Stopwatch) -> None:
     lease = _lease(api, clock, "first")
     await lease.acquire()
     renewing = asyncio.create_task(lease.renew_until_lost())
@@ -150,7 +143,7 @@ async def test_a_leader_survives_trouble_shorter_than_the_lease(api: Api, clock:
         await renewing
 
 
-async def test_a_leader_that_was_overtaken_knows_it(api: Api, clock: FakeClock) -> None:
+async def test_a_leader_that_was_overtaken_knows_it(api: Api, clock: Stopwatch) -> None:
     first, second = _lease(api, clock, "first"), _lease(api, clock, "second")
     await first.acquire()
     await _leads_soon(second)

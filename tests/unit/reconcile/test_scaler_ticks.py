@@ -17,6 +17,7 @@ from mediapipeline_operator.runtime.metrics import Metrics
 from mediapipeline_operator.runtime.pipelines import Pipelines
 from mediapipeline_operator.runtime.scaler import Scaler
 from mediapipeline_operator.shell.clock import Clock
+from unit.stopwatch import Stopwatch
 
 SPEC = {"pipeline": {"stages": [{"name": "soften", "effect": "GaussianBlur", "parameters": {"radius": 7}}]}}
 
@@ -58,15 +59,6 @@ async def test_what_is_known_at_the_start_is_measured_once_and_what_comes_later_
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running
-
-
-class Stopwatch(Clock):
-    """A clock that stands until it is set."""
-
-    seconds = 100.0
-
-    def monotonic(self) -> float:
-        return self.seconds
 
 
 def _ticks(metrics: Metrics) -> tuple[float, float]:

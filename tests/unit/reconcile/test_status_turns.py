@@ -11,18 +11,10 @@ from mediapipeline_operator.core.status import Report
 from mediapipeline_operator.runtime.metrics import Metrics
 from mediapipeline_operator.runtime.reconciler import Reconciler, Tools
 from mediapipeline_operator.shell.clock import Clock
+from unit.stopwatch import Stopwatch
 
 EVERY = 60.0
 STAGES = {"pipeline": {"stages": [{"name": "soften", "effect": "GaussianBlur", "parameters": {"radius": 7}}]}}
-
-
-class Stopwatch(Clock):
-    """A clock that stands until it is set."""
-
-    seconds = 1000.0
-
-    def monotonic(self) -> float:
-        return self.seconds
 
 
 class UnchangedReport:

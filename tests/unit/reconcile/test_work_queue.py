@@ -12,19 +12,11 @@ from mediapipeline_operator.api.pipeline import Key
 from mediapipeline_operator.runtime.metrics import Metrics
 from mediapipeline_operator.runtime.queue import PassIncompleteError, WorkQueue
 from mediapipeline_operator.shell.clock import Clock
+from unit.stopwatch import Stopwatch
 
 ONE, OTHER = Key("a", "one"), Key("a", "other")
 ROUTINE = 10.0
 Work = Callable[[Key], Awaitable[float | None]]
-
-
-class Stopwatch(Clock):
-    """Stands until it is set."""
-
-    seconds = 1000.0
-
-    def monotonic(self) -> float:
-        return self.seconds
 
 
 class Start(Protocol):
